@@ -1,0 +1,87 @@
+// Package testkit has what tests of several packages share. Only tests import it.
+package testkit
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Main runs the tests of a package and fails if they leave goroutines behind.
+func Main(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if left := leaked(5 * time.Second); left != "" {
+			fmt.Fprintf(os.Stderr, "goroutines left behind:\n\n%s\n", left)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leaked waits until only goroutines that are not ours remain, and describes those that stay.
+func leaked(limit time.Duration) string {
+	deadline := time.Now().Add(Scale(limit))
+	for {
+		var left []string
+		buf := make([]byte, 4<<20)
+		for stack := range bytes.SplitSeq(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
+			if ours(string(stack)) {
+				left = append(left, string(stack))
+			}
+		}
+		if len(left) == 0 {
+			return ""
+		}
+		if time.Now().After(deadline) {
+			return strings.Join(left, "\n\n")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func ours(stack string) bool {
+	for _, other := range []string{
+		"testkit.leaked", "testing.Main(", "testing.(*M)", "os/signal.loop", "os/signal.signal_recv",
+		"runtime.ensureSigM", "testing.runFuzzing", "testing.(*F)", "testing/internal/testdeps",
+	} {
+		if strings.Contains(stack, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// Scale multiplies a time limit by TIMESCALE, for slow machines. It is for limits only, never for assertions.
+func Scale(d time.Duration) time.Duration {
+	if f, err := strconv.ParseFloat(os.Getenv("TIMESCALE"), 64); err == nil && f > 0 {
+		return time.Duration(float64(d) * f)
+	}
+	return d
+}
+
+// Eventually waits until ok, at most 10 s (scaled), and fails the test if it does not come true.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(Scale(10 * time.Second))
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within the time limit: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// Need reports that something the test needs is missing: a failure with CI=true, a skip elsewhere.
+func Need(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("missing: %s", what)
+	}
+	t.Skipf("missing: %s", what)
+}
