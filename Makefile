@@ -1,0 +1,69 @@
+SHELL := /bin/bash
+GO ?= go
+TOOL := $(GO) tool -modfile=tools/go.mod
+T ?= 30s
+FUZZ_BUDGET ?= 300
+
+.DEFAULT_GOAL := help
+.PHONY: help all build setup test unit fuzz-seeds fuzz-short interop test-long fuzz bench bench-cmp lint fmt fix tidy api cover clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+all: lint test ## lint and test
+
+build: ## build bin/sockeye
+	$(GO) build -o bin/sockeye ./cmd/sockeye
+
+setup: ## install what the tests need: npm packages, redis-server, chromium
+	@scripts/setup.sh
+
+test: setup ## unit tests with the race detector, fuzzing for 10 s a target, interop; at most 15 min on 2 cores
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory interop
+	$(MAKE) --no-print-directory fuzz-short
+
+unit: ## unit tests with the race detector, fuzz seeds included
+	$(GO) test -race -shuffle=on -timeout 8m $$($(GO) list ./... | grep -v /interop)
+
+interop: ## official JavaScript clients, servers and browser against ours
+	$(GO) test -count=1 -timeout 8m ./interop/...
+
+fuzz-short: ## every fuzz target for 10 s, less where FUZZ_BUDGET seconds do not suffice
+	@scripts/fuzz.sh 10s $(FUZZ_BUDGET)
+
+fuzz: ## every fuzz target for T=30s
+	@scripts/fuzz.sh $(T)
+
+test-long: setup ## everything, three times over, and long fuzzing
+	$(GO) test -race -shuffle=on -count=3 -timeout 60m ./...
+	@scripts/fuzz.sh 5m
+
+bench: ## Go benchmarks, ten runs, into bench/new.txt
+	$(GO) test -run '^$$' -bench . -benchmem -count=10 -timeout 60m ./... | tee bench/new.txt
+
+bench-cmp: ## compare bench/new.txt with bench/baseline.txt
+	$(TOOL) benchstat bench/baseline.txt bench/new.txt
+
+lint: ## golangci-lint, go vet, formatting, modernizers, go.mod and API listing up to date
+	@scripts/lint.sh
+
+fmt: ## format the Go code
+	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+
+fix: ## apply the modernizers of go fix
+	$(GO) fix ./...
+
+tidy: ## tidy go.mod and tools/go.mod
+	$(GO) mod tidy
+	cd tools && $(GO) mod tidy
+
+api: ## write the exported API of the public packages to api/
+	@scripts/api.sh api
+
+cover: ## coverage of the unit tests, as coverage.html
+	$(GO) test -coverprofile=coverage.out -coverpkg=./... $$($(GO) list ./... | grep -v /interop)
+	$(GO) tool cover -html=coverage.out -o coverage.html
+
+clean: ## remove what the other targets made
+	rm -rf bin coverage.* web/node_modules interop/node/node_modules
