@@ -122,12 +122,6 @@ type SendOptions struct {
 // common case. ps is not kept.
 func (c *Conn) SendPrepared(o SendOptions, ps ...*Prepared) error { return nil }
 
-// Prepared is one message, encoded once for any number of connections.
-type Prepared struct{}
-
-// Prepare copies data.
-func Prepare(data []byte, binary bool) *Prepared { return nil }
-
 // Buffered gives what waits to be sent.
 func (c *Conn) Buffered() (bytes, packets int) { return 0, 0 }
 
