@@ -1,0 +1,233 @@
+// Package mpack reads MessagePack without trusting it: no length is believed before the bytes are there, and
+// nesting is bounded without recursion.
+//
+// Not in this package: what extensions mean, and writing.
+package mpack
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+)
+
+// Errors of [Read] and [Skip].
+var (
+	ErrSyntax = errors.New("mpack: malformed MessagePack")
+	ErrDepth  = errors.New("mpack: nested too deeply")
+)
+
+// Kind is what a token is.
+type Kind uint8
+
+// The kinds. A token of kind Array or Map is followed by its elements.
+const (
+	Nil Kind = iota
+	Bool
+	Uint  // in U
+	Int   // negative, in I
+	Float // in F
+	Str   // in Data
+	Bin   // in Data
+	Ext   // in Data and Ext
+	Array // Len elements follow
+	Map   // Len keys and values follow
+)
+
+// Token is one value, or the head of an array or map.
+type Token struct {
+	Kind  Kind
+	Bool  bool
+	Fixed bool // the Ext is written with one of the first bytes that tell its length
+	Ext   int8
+	Len   int
+	U     uint64
+	I     int64
+	F     float64
+	Data  []byte // aliases the input
+}
+
+// Read reads the token at the beginning of b. An array or map is only accepted if b could hold it.
+func Read(b []byte) (t Token, rest []byte, err error) {
+	if len(b) == 0 {
+		return t, nil, ErrSyntax
+	}
+	c := b[0]
+	b = b[1:]
+	switch {
+	case c < 0x80:
+		return Token{Kind: Uint, U: uint64(c)}, b, nil
+	case c < 0x90:
+		return container(Map, uint64(c&15), b)
+	case c < 0xa0:
+		return container(Array, uint64(c&15), b)
+	case c < 0xc0:
+		return data(Token{Kind: Str}, uint64(c&31), b)
+	case c >= 0xe0:
+		return Token{Kind: Int, I: int64(int8(c))}, b, nil
+	}
+	switch c {
+	case 0xc0:
+		return Token{Kind: Nil}, b, nil
+	case 0xc2, 0xc3:
+		return Token{Kind: Bool, Bool: c == 0xc3}, b, nil
+	}
+	return long(c, b)
+}
+
+// long reads the tokens whose first byte c does not say everything.
+func long(c byte, b []byte) (t Token, rest []byte, err error) {
+	size := sizes[c-0xc0]
+	if size == 0 || len(b) < int(size) {
+		return t, nil, ErrSyntax
+	}
+	n := number(b[:size])
+	b = b[size:]
+	switch c {
+	case 0xc4, 0xc5, 0xc6:
+		return data(Token{Kind: Bin}, n, b)
+	case 0xc7, 0xc8, 0xc9:
+		return ext(n, b)
+	case 0xca:
+		return Token{Kind: Float, F: float64(math.Float32frombits(uint32(n)))}, b, nil
+	case 0xcb:
+		return Token{Kind: Float, F: math.Float64frombits(n)}, b, nil
+	case 0xcc, 0xcd, 0xce, 0xcf:
+		return Token{Kind: Uint, U: n}, b, nil
+	case 0xd0, 0xd1, 0xd2, 0xd3:
+		shift := 64 - 8*uint(size)
+		if i := int64(n<<shift) >> shift; i < 0 {
+			return Token{Kind: Int, I: i}, b, nil
+		}
+		return Token{Kind: Uint, U: n}, b, nil
+	case 0xd4, 0xd5, 0xd6, 0xd7, 0xd8:
+		return data(Token{Kind: Ext, Ext: int8(n), Fixed: true}, 1<<(c-0xd4), b)
+	case 0xd9, 0xda, 0xdb:
+		return data(Token{Kind: Str}, n, b)
+	case 0xdc, 0xdd:
+		return container(Array, n, b)
+	}
+	return container(Map, n, b) // 0xde, 0xdf
+}
+
+// sizes gives for the first bytes 0xc0...0xdf how many bytes of number follow; of a fixext it is the type.
+var sizes = [32]uint8{
+	0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8,
+	1, 2, 4, 8, 1, 1, 1, 1, 1, 1, 2, 4, 2, 4, 2, 4,
+}
+
+func number(b []byte) uint64 {
+	switch len(b) {
+	case 1:
+		return uint64(b[0])
+	case 2:
+		return uint64(binary.BigEndian.Uint16(b))
+	case 4:
+		return uint64(binary.BigEndian.Uint32(b))
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+func data(t Token, n uint64, b []byte) (Token, []byte, error) {
+	if n > uint64(len(b)) {
+		return Token{}, nil, ErrSyntax
+	}
+	t.Data = b[:n:n]
+	return t, b[n:], nil
+}
+
+func ext(n uint64, b []byte) (Token, []byte, error) {
+	if len(b) == 0 {
+		return Token{}, nil, ErrSyntax
+	}
+	return data(Token{Kind: Ext, Ext: int8(b[0])}, n, b[1:])
+}
+
+func container(k Kind, n uint64, b []byte) (Token, []byte, error) {
+	least := n // each element has at least one byte
+	if k == Map {
+		least *= 2
+	}
+	if least > uint64(len(b)) {
+		return Token{}, nil, ErrSyntax
+	}
+	return Token{Kind: k, Len: int(n)}, b, nil
+}
+
+// Skip reads the value at the beginning of b. depth bounds the nesting of arrays and maps. binary tells whether
+// bytes occur in it: a Bin, or an Ext that is neither a date nor undefined.
+func Skip(b []byte, depth int) (rest []byte, binary bool, err error) {
+	var room [64]int
+	left := room[:0] // how many values are missing, for each open container
+	for {
+		var t Token
+		if t, b, err = Read(b); err != nil {
+			return nil, false, err
+		}
+		switch t.Kind {
+		case Bin:
+			binary = true
+		case Ext:
+			binary = binary || !t.Undefined() && !t.Date()
+		case Array, Map:
+			if len(left) == depth {
+				return nil, false, ErrDepth
+			}
+			n := t.Len
+			if t.Kind == Map {
+				n *= 2
+			}
+			left = append(left, n+1)
+		}
+		for len(left) > 0 {
+			top := len(left) - 1
+			if left[top]--; left[top] > 0 {
+				break
+			}
+			left = left[:top]
+		}
+		if len(left) == 0 {
+			return b, binary, nil
+		}
+	}
+}
+
+// Undefined tells whether t is JavaScript's undefined, as notepack 2 writes it.
+func (t *Token) Undefined() bool { return t.Kind == Ext && t.Fixed && t.Ext == 0 && len(t.Data) == 1 }
+
+// Date tells whether t is a date: a timestamp, or what notepack 2 writes.
+func (t *Token) Date() bool {
+	_, ok := t.Millis()
+	return ok
+}
+
+// Millis gives a date in milliseconds since the Unix epoch.
+func (t *Token) Millis() (ms int64, ok bool) {
+	if t.Kind != Ext {
+		return 0, false
+	}
+	d := t.Data
+	if t.Ext == 0 && t.Fixed && len(d) == 8 {
+		return int64(binary.BigEndian.Uint64(d)), true
+	}
+	if t.Ext != -1 {
+		return 0, false
+	}
+	var sec int64
+	var nsec uint32
+	switch len(d) {
+	case 4:
+		sec = int64(binary.BigEndian.Uint32(d))
+	case 8:
+		n := binary.BigEndian.Uint64(d)
+		nsec, sec = uint32(n>>34), int64(n&(1<<34-1))
+	case 12:
+		nsec, sec = binary.BigEndian.Uint32(d), int64(binary.BigEndian.Uint64(d[4:]))
+	default:
+		return 0, false
+	}
+	const most = 1 << 50 // seconds beyond are no date of JavaScript's and could overflow
+	if sec > most || sec < -most {
+		return math.MaxInt64, true
+	}
+	return sec*1000 + int64(nsec/1e6), true
+}

@@ -1,0 +1,282 @@
+package msgpack
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/jsonscan"
+	"github.com/sockeye-io/sockeye/parser"
+	"github.com/sockeye-io/sockeye/parser/internal/mpack"
+)
+
+var (
+	errSyntax    = invalid("malformed MessagePack")
+	errKind      = invalid("neither a map nor JSON")
+	errType      = invalid("invalid packet type")
+	errNamespace = invalid("invalid namespace")
+	errPayload   = invalid("invalid payload")
+	errID        = invalid("invalid packet id")
+	errReserved  = invalid("reserved event name")
+)
+
+func invalid(why string) error { return fmt.Errorf("%w: %s", parser.ErrInvalid, why) }
+
+// NewDecoder implements [parser.Parser].
+func (codec) NewDecoder(l parser.Limits, protocol int) parser.Decoder {
+	return &decoder{limits: l.WithDefaults(), protocol: protocol}
+}
+
+type decoder struct {
+	limits   parser.Limits
+	protocol int
+	err      error
+}
+
+// Pending implements [parser.Decoder]: a packet is always one message.
+func (d *decoder) Pending() bool { return false }
+
+// Add implements [parser.Decoder].
+func (d *decoder) Add(p *parser.Packet, data []byte, binary bool) (done bool, err error) {
+	if d.err != nil {
+		return false, d.err
+	}
+	switch {
+	case binary:
+		d.err = d.binary(p, data)
+	case d.protocol == 4:
+		d.err = d.text(p, data)
+	default:
+		d.err = errKind
+	}
+	return d.err == nil, d.err
+}
+
+// fields are the members of a packet that matter, as spans of the message; nil where absent.
+type fields struct {
+	typ, nsp, id, data []byte
+}
+
+func (d *decoder) binary(p *parser.Packet, in []byte) error {
+	f, err := d.fields(append([]byte(nil), in...))
+	if err != nil {
+		return err
+	}
+	t, _, _ := mpack.Read(f.typ) // a missing one gives nil
+	last := uint64(parser.ConnectError)
+	if d.protocol == 4 {
+		last = uint64(parser.BinaryAck)
+	}
+	n, ok := integer(&t)
+	if f.typ == nil || !ok || n > last {
+		return errType
+	}
+	*p = parser.Packet{Type: parser.Type(n)}
+	if p.Type >= parser.BinaryEvent {
+		p.Type -= parser.BinaryEvent - parser.Event
+	}
+	if t, _, _ = mpack.Read(f.nsp); t.Kind != mpack.Str {
+		return errNamespace
+	}
+	if p.Namespace, err = d.namespace(t.Data); err != nil {
+		return err
+	}
+	if f.id != nil {
+		t, _, _ = mpack.Read(f.id)
+		if p.ID, p.HasID = integer(&t); !p.HasID || p.ID > parser.MaxID {
+			return errID
+		}
+	}
+	return d.payload(p, f.data)
+}
+
+// fields finds the members of the packet in b. Extensions that mean undefined make a member absent.
+func (d *decoder) fields(b []byte) (f fields, err error) {
+	t, b, err := mpack.Read(b)
+	if err != nil {
+		return f, errSyntax
+	}
+	if t.Kind != mpack.Map {
+		return f, errType
+	}
+	for range t.Len {
+		var key mpack.Token
+		if key, b, err = mpack.Read(b); err != nil {
+			return f, errSyntax
+		}
+		if key.Kind != mpack.Str {
+			return f, errSyntax
+		}
+		rest, _, err := mpack.Skip(b, d.limits.Depth)
+		if err != nil {
+			return f, errSyntax
+		}
+		value := b[: len(b)-len(rest) : len(b)-len(rest)]
+		if t, _, _ := mpack.Read(value); t.Undefined() {
+			value = nil
+		}
+		b = rest
+		switch string(key.Data) {
+		case "type":
+			f.typ = value
+		case "nsp":
+			f.nsp = value
+		case "id":
+			f.id = value
+		case "data":
+			f.data = value
+		}
+	}
+	if len(b) > 0 {
+		return f, errSyntax
+	}
+	return f, nil
+}
+
+// integer gives t if it is a whole number that is not negative. JavaScript does not know how it was written.
+func integer(t *mpack.Token) (uint64, bool) {
+	switch t.Kind {
+	case mpack.Uint:
+		return t.U, true
+	case mpack.Float:
+		if t.F >= 0 && t.F < 1<<63 && t.F == math.Trunc(t.F) {
+			return uint64(t.F), true
+		}
+	}
+	return 0, false
+}
+
+func (d *decoder) namespace(b []byte) (string, error) {
+	if len(b) > 16*parser.MaxNamespace || !utf8.Valid(b) {
+		return "", errNamespace
+	}
+	if string(b) == "/" {
+		return "/", nil
+	}
+	return string(b), nil
+}
+
+func (d *decoder) payload(p *parser.Packet, data []byte) error {
+	t, rest, _ := mpack.Read(data)
+	switch p.Type {
+	case parser.Event, parser.Ack:
+		if data == nil || t.Kind != mpack.Array {
+			return errPayload
+		}
+		return args(p, t.Len, rest)
+	case parser.Connect:
+		if data != nil && (t.Kind != mpack.Map || d.protocol == 4) {
+			return errPayload
+		}
+	case parser.ConnectError:
+		if t.Kind != mpack.Str && (t.Kind != mpack.Map || d.protocol == 4) {
+			return errPayload
+		}
+	default:
+		if data != nil {
+			return errPayload
+		}
+	}
+	if data != nil {
+		p.Data = parser.RawMsgpack(data)
+	}
+	return nil
+}
+
+// args reads the n elements in b, whose syntax has been checked.
+func args(p *parser.Packet, n int, b []byte) (err error) {
+	if p.Type == parser.Event {
+		if n == 0 {
+			p.Empty = true
+			return nil
+		}
+		t, rest, _ := mpack.Read(b)
+		if p.Event, err = name(&t); err != nil {
+			return err
+		}
+		n, b = n-1, rest
+	}
+	if n == 0 {
+		return nil
+	}
+	p.Args = make([]parser.Arg, n)
+	for i := range p.Args {
+		rest, _, err := mpack.Skip(b, jsonscan.MaxDepth)
+		if err != nil {
+			return errSyntax
+		}
+		end := len(b) - len(rest)
+		p.Args[i] = parser.RawMsgpack(b[:end:end])
+		b = rest
+	}
+	return nil
+}
+
+// name gives the name of an event: a string, or a number as JavaScript writes it.
+func name(t *mpack.Token) (string, error) {
+	s := ""
+	switch t.Kind {
+	case mpack.Str:
+		if !utf8.Valid(t.Data) {
+			return "", errPayload
+		}
+		s = string(t.Data)
+	case mpack.Uint:
+		s = strconv.FormatUint(t.U, 10)
+	case mpack.Int:
+		s = strconv.FormatInt(t.I, 10)
+	case mpack.Float:
+		b, err := parser.Value(t.F).AppendJSON(nil)
+		if err != nil {
+			return "", errPayload
+		}
+		s = string(b)
+	default:
+		return "", errPayload
+	}
+	if parser.Reserved(s) {
+		return "", errReserved
+	}
+	return s, nil
+}
+
+// text reads the JSON of a packet without event.
+func (d *decoder) text(p *parser.Packet, in []byte) error {
+	if _, err := jsonscan.Value(in, d.limits.Depth); err != nil {
+		return errSyntax
+	}
+	var f struct{ Type, Nsp, Data parser.Arg }
+	if err := parser.RawJSON(append([]byte(nil), in...)).Scan(&f); err != nil {
+		return errType
+	}
+	typ, err := f.Type.Any()
+	n, ok := typ.(float64)
+	if err != nil || !ok || n < 0 || n > float64(parser.BinaryAck) || n != math.Trunc(n) {
+		return errType
+	}
+	nsp, err := f.Nsp.Any()
+	ns, ok := nsp.(string)
+	if err != nil || !ok {
+		return errNamespace
+	}
+	*p = parser.Packet{Type: parser.Type(n), Namespace: ns}
+	switch p.Type {
+	case parser.Connect, parser.Disconnect:
+		if !f.Data.IsZero() {
+			return errPayload
+		}
+	case parser.ConnectError:
+		var s string
+		if v, err := f.Data.Any(); err != nil {
+			return errPayload
+		} else if s, ok = v.(string); !ok {
+			return errPayload
+		}
+		p.Data = parser.Value(s)
+	default: // no client writes events as text
+		return errType
+	}
+	p.Namespace, err = d.namespace([]byte(p.Namespace))
+	return err
+}
