@@ -147,12 +147,16 @@ type Handshake struct {
 	XDomain bool
 }
 
-// Incomplete tells that a question was not answered by all in time.
+// Incomplete tells that a question was not answered by all in time. Of a broadcast with acknowledgement,
+// Expected counts the sockets of the servers that said how many they asked.
 type Incomplete struct {
 	Expected, Received int
-	MissingSockets     []string // of this server
+	MissingSockets     []string // of this server, in order
 	MissingServers     []string // where their ids are known
-	Err                error    // why it stopped waiting: the cause of the context
+	SilentServers      int      // of a broadcast: servers that did not even say how many sockets they asked
+
+	// Err is why it stopped waiting: the cause of the context, ErrClosed or ErrSocketLeft.
+	Err error
 }
 
 func (e *Incomplete) Error() string {

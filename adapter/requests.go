@@ -1,0 +1,340 @@
+package adapter
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// Errors of questions and of adapters.
+var (
+	// ErrClosed is returned by methods of what was closed, and is the Err of an *Incomplete then.
+	ErrClosed = errors.New("adapter: closed")
+
+	// ErrTooManyRequests is returned where too many questions wait for answers.
+	ErrTooManyRequests = errors.New("adapter: too many pending requests")
+
+	// ErrSocketLeft is the Err of an *Incomplete where all answered but sockets that left.
+	ErrSocketLeft = errors.New("adapter: sockets left before they answered")
+)
+
+const (
+	maxRequests  = 10_000
+	maxResponses = 1 << 20 // of one request
+)
+
+const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// NewID gives a random id of 6 characters, as the official adapters use for servers and for requests.
+func NewID() string { return randomID(6) }
+
+func randomID(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // it never fails
+	for i, c := range b {
+		b[i] = idAlphabet[c&63]
+	}
+	return string(b)
+}
+
+// Kind tells who answers a Request.
+type Kind uint8
+
+// The kinds of a Request.
+const (
+	// OfServers is a question that every other server answers once: Response or ServerAnswer.
+	OfServers Kind = iota
+
+	// OfSockets is a question that every other server answers with a number of sockets (Heard), and then each of
+	// these sockets once: SocketAnswer.
+	OfSockets
+)
+
+// Requests is the table of questions of one adapter that wait for answers from other servers. The zero Requests
+// is ready. It is safe for concurrent use, and at most 10,000 requests are open at a time.
+type Requests struct {
+	mu     sync.Mutex
+	open   map[string]*Request
+	closed bool
+}
+
+// New opens a request under a new id. The caller must end it by Close. The error is ErrClosed or
+// ErrTooManyRequests.
+func (r *Requests) New(of Kind) (*Request, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	if len(r.open) >= maxRequests {
+		return nil, ErrTooManyRequests
+	}
+	q := newRequest(of)
+	for q.id == "" || r.open[q.id] != nil {
+		q.id = NewID()
+	}
+	q.table = r
+	if r.open == nil {
+		r.open = map[string]*Request{}
+	}
+	r.open[q.id] = q
+	return q, nil
+}
+
+// Find gives the open request of that id, or nil.
+func (r *Requests) Find(id string) *Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open[id]
+}
+
+// Len counts the open requests.
+func (r *Requests) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.open)
+}
+
+// Close makes every Wait return with ErrClosed, and New fail.
+func (r *Requests) Close() {
+	r.mu.Lock()
+	r.closed = true
+	open := r.open
+	r.open = nil
+	r.mu.Unlock()
+	for _, q := range open {
+		q.stop()
+	}
+}
+
+// Response is one thing that came back: the answer of a socket or server, or the sockets of a server.
+type Response struct {
+	Answer
+	Remotes []Remote
+}
+
+// Request is one question that waits for answers. What comes back is queued, at most 1,048,576 responses (more
+// are dropped, and the request ends incomplete), and handed to the function of Wait. Its methods are safe for
+// concurrent use, but Wait is for one caller.
+type Request struct {
+	id     string
+	of     Kind
+	table  *Requests
+	signal chan struct{} // holds one token when there is news
+
+	mu       sync.Mutex
+	queue    []Response
+	closed   bool
+	known    bool // servers is known
+	servers  int  // other servers that must be heard
+	heard    int
+	byServer map[string]struct{} // the servers heard, where their ids are known
+	sockets  int                 // answers of sockets to come
+	answers  int                 // answers of sockets that came
+	taken    int                 // responses queued so far
+	local    map[string]struct{} // sockets of this server that have not answered
+	lost     []string            // sockets of this server that left
+	asks     []*ask              // of this server's sockets
+}
+
+func newRequest(of Kind) *Request {
+	return &Request{of: of, signal: make(chan struct{}, 1)}
+}
+
+// ID is the id of the request, 6 characters.
+func (q *Request) ID() string { return q.id }
+
+// Expect tells how many other servers there are; zero and less mean none. Until it is called the request does not
+// complete. Answers may come before.
+func (q *Request) Expect(servers int) {
+	q.mu.Lock()
+	q.known, q.servers = true, max(servers, 0)
+	q.mu.Unlock()
+	q.wake()
+}
+
+// Heard tells that a server has asked so many sockets. A second call for the same server id counts nothing; an
+// empty id is always another server.
+func (q *Request) Heard(server string, sockets int) {
+	q.mu.Lock()
+	if q.hear(server) {
+		q.sockets += max(sockets, 0)
+	}
+	q.mu.Unlock()
+	q.wake()
+}
+
+// SocketAnswer takes the answer of one socket.
+func (q *Request) SocketAnswer(a Answer) {
+	q.mu.Lock()
+	if q.put(Response{Answer: a}) {
+		q.answers++
+		delete(q.local, a.Socket)
+	}
+	q.mu.Unlock()
+	q.wake()
+}
+
+// ServerAnswer takes the answer of a server; like Heard for who it comes from.
+func (q *Request) ServerAnswer(a Answer) {
+	q.mu.Lock()
+	if q.hear(a.Server) {
+		q.put(Response{Answer: a})
+	}
+	q.mu.Unlock()
+	q.wake()
+}
+
+// Remotes takes the sockets that a server described; like Heard for who it comes from.
+func (q *Request) Remotes(server string, sockets []Remote) {
+	q.mu.Lock()
+	if q.hear(server) {
+		q.put(Response{Answer: Answer{Server: server}, Remotes: sockets})
+	}
+	q.mu.Unlock()
+	q.wake()
+}
+
+// Wait calls each for every response, one call at a time and on the goroutine of the caller, until all have
+// answered. When ctx ends, the table is closed, or sockets of this server left without an answer, it
+// returns an *Incomplete. The request is closed then, and each is not called any more.
+func (q *Request) Wait(ctx context.Context, each func(Response)) error {
+	for {
+		var cause error
+		switch complete, closed := q.drain(each); {
+		case complete:
+			cause = ErrSocketLeft
+		case closed:
+			cause = ErrClosed
+		case ctx.Err() != nil:
+			cause = context.Cause(ctx)
+		default:
+			select {
+			case <-q.signal:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		q.Close()
+		q.drain(each) // what came in between
+		return q.result(cause)
+	}
+}
+
+// Close ends the request: what comes for it from now on is ignored.
+func (q *Request) Close() {
+	if q.table != nil {
+		q.table.mu.Lock()
+		delete(q.table.open, q.id)
+		q.table.mu.Unlock()
+	}
+	q.stop()
+}
+
+func (q *Request) stop() {
+	q.mu.Lock()
+	q.closed = true
+	asks := q.asks
+	q.mu.Unlock()
+	for _, a := range asks {
+		a.stop()
+	}
+	q.wake()
+}
+
+// wake tells Wait of news.
+func (q *Request) wake() {
+	select {
+	case q.signal <- struct{}{}:
+	default:
+	}
+}
+
+// hear counts a server; false means that it was counted before, or that it is too late.
+func (q *Request) hear(server string) bool {
+	if q.closed {
+		return false
+	}
+	if server != "" {
+		if _, ok := q.byServer[server]; ok {
+			return false
+		}
+		if q.byServer == nil {
+			q.byServer = map[string]struct{}{}
+		}
+		q.byServer[server] = struct{}{}
+	}
+	q.heard++
+	return true
+}
+
+func (q *Request) put(r Response) bool {
+	if q.closed || q.taken >= maxResponses {
+		return false
+	}
+	q.taken++
+	q.queue = append(q.queue, r)
+	return true
+}
+
+// asked adds sockets of this server to those that must answer.
+func (q *Request) asked(a *ask, members []Member) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.asks = append(q.asks, a)
+	q.sockets += len(members)
+	if q.local == nil {
+		q.local = make(map[string]struct{}, len(members))
+	}
+	for _, m := range members {
+		q.local[m.ID()] = struct{}{}
+	}
+}
+
+// left tells that a socket of this server will not answer.
+func (q *Request) left(id string) {
+	q.mu.Lock()
+	if _, ok := q.local[id]; ok && !q.closed {
+		delete(q.local, id)
+		q.lost = append(q.lost, id)
+	}
+	q.mu.Unlock()
+	q.wake()
+}
+
+// drain hands over what is queued and tells whether all have answered before, and whether it was closed before.
+func (q *Request) drain(each func(Response)) (complete, closed bool) {
+	q.mu.Lock()
+	batch := q.queue
+	q.queue = nil
+	complete = q.known && q.heard >= q.servers && q.answers+len(q.lost) >= q.sockets
+	closed = q.closed
+	q.mu.Unlock()
+	for i := range batch {
+		each(batch[i])
+	}
+	return complete, closed
+}
+
+// result is nil or what is missing. The request is closed, so that nothing changes.
+func (q *Request) result(cause error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.known && q.heard >= q.servers && q.answers >= q.sockets {
+		return nil
+	}
+	e := &Incomplete{Expected: q.sockets, Received: q.answers, Err: cause}
+	if q.of == OfServers {
+		e.Expected, e.Received = q.servers, q.heard
+	} else if q.servers > q.heard {
+		e.SilentServers = q.servers - q.heard
+	}
+	e.MissingSockets = append(e.MissingSockets, q.lost...)
+	for id := range q.local {
+		e.MissingSockets = append(e.MissingSockets, id)
+	}
+	slices.Sort(e.MissingSockets)
+	return e
+}
