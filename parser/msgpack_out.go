@@ -2,7 +2,9 @@ package parser
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/tinylib/msgp/msgp"
@@ -26,13 +28,18 @@ func appendMsgpack(dst []byte, a Arg) ([]byte, error) {
 	case argBytes:
 		return msgp.AppendBytes(dst, a.raw), nil
 	case argValue:
-		return appendMsgpackValue(dst, a)
+		return appendMsgpackGo(dst, a.v, a.codec(), 0)
 	}
 	return msgp.AppendNil(dst), nil
 }
 
-func appendMsgpackValue(dst []byte, a Arg) ([]byte, error) {
-	switch v := a.v.(type) {
+// appendMsgpackGo appends a Go value. What is none of Go's basic types goes by way of JSON, so that the rules of
+// encoding/json hold for it.
+func appendMsgpackGo(dst []byte, v any, c Codec, depth int) ([]byte, error) {
+	if depth > maxValueDepth {
+		return dst, errDeepValue
+	}
+	switch v := v.(type) {
 	case nil:
 		return msgp.AppendNil(dst), nil
 	case string:
@@ -51,13 +58,46 @@ func appendMsgpackValue(dst []byte, a Arg) ([]byte, error) {
 		if v != nil {
 			return msgp.AppendBytes(dst, v), nil
 		}
+	case Arg:
+		if v.kind == argValue {
+			return appendMsgpackGo(dst, v.v, c, depth+1)
+		}
+		return appendMsgpack(dst, v)
+	case []any:
+		if v != nil {
+			return appendMsgpackSlice(dst, v, c, depth+1)
+		}
+	case map[string]any:
+		if v != nil {
+			return appendMsgpackMap(dst, v, c, depth+1)
+		}
 	}
-	e := newEncoder(a.codec())
+	e := newEncoder(c)
 	defer e.free()
-	if err := e.value(a.v); err != nil {
+	if err := e.value(v); err != nil {
 		return dst, err
 	}
 	return appendMsgpackJSON(dst, e.buf, e.att), nil
+}
+
+func appendMsgpackSlice(dst []byte, s []any, c Codec, depth int) (out []byte, err error) {
+	dst = msgp.AppendArrayHeader(dst, uint32(len(s)))
+	for _, v := range s {
+		if dst, err = appendMsgpackGo(dst, v, c, depth); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+func appendMsgpackMap(dst []byte, m map[string]any, c Codec, depth int) (out []byte, err error) {
+	dst = msgp.AppendMapHeader(dst, uint32(len(m)))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if dst, err = appendMsgpackGo(appendMsgpackString(dst, k), m[k], c, depth); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
 }
 
 // appendMsgpackString makes valid UTF-8 of s.
@@ -76,6 +116,9 @@ func appendMsgpackInt(dst []byte, i int64) []byte {
 }
 
 func appendMsgpackFloat(dst []byte, f float64) []byte {
+	if math.IsNaN(f) {
+		return binary.BigEndian.AppendUint64(append(dst, 0xcb), 0x7ff8_0000_0000_0000) // the one of JavaScript
+	}
 	if f == math.Trunc(f) {
 		switch {
 		case f >= 0 && f < 1<<64:
