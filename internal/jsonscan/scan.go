@@ -26,21 +26,20 @@ type Span struct {
 //
 // Differs from encoding/json: invalid UTF-8 is an error.
 func Array(dst []Span, b []byte, depth int) (elems []Span, marked bool, err error) {
-	s := scanner{b: b, limit: bound(depth), elems: dst}
+	s := scanner{b: b, limit: bound(depth)}
 	s.space()
 	if s.i == len(b) || b[s.i] != '[' {
 		return dst, false, ErrSyntax
 	}
-	s.split = true
-	err = s.run()
-	return s.elems, s.marked, err
+	elems, err = s.run(dst, true)
+	return elems, s.marked, err
 }
 
 // Value checks that b is one JSON value; like [Array].
 func Value(b []byte, depth int) (marked bool, err error) {
 	s := scanner{b: b, limit: bound(depth)}
 	s.space()
-	err = s.run()
+	_, err = s.run(nil, false)
 	return s.marked, err
 }
 
@@ -55,86 +54,95 @@ type scanner struct {
 	b      []byte
 	i      int
 	limit  int
-	split  bool // note the elements of the outer array
 	marked bool
-	elems  []Span
-	start  int // of the element that is being read
 }
 
-// run reads one value from s.i, which is not a blank, to the end of the text.
-func (s *scanner) run() error {
+// run reads one value from s.i, which is not a blank, to the end of the text. With split it appends the places
+// of the elements of the outer array to dst.
+func (s *scanner) run(dst []Span, split bool) ([]Span, error) {
 	var room [64]byte
 	stack := room[:0] // '[' or '{' for each open container
+	start := 0        // of the element that is being read
 	for {
 		// A value begins at s.i.
 		if s.i == len(s.b) {
-			return ErrSyntax
+			return dst, ErrSyntax
 		}
 		if len(stack) == 1 {
-			s.start = s.i
+			start = s.i
 		}
 		if c := s.b[s.i]; c == '[' || c == '{' {
 			if len(stack) == s.limit {
-				return ErrDepth
+				return dst, ErrDepth
 			}
-			stack = append(stack, c)
-			s.i++
-			s.space()
-			if s.i == len(s.b) {
-				return ErrSyntax
+			empty, ok := s.open(c)
+			if !ok {
+				return dst, ErrSyntax
 			}
-			if s.b[s.i] != c+2 { // ']' is '['+2 and '}' is '{'+2
-				if c == '{' && !s.key() {
-					return ErrSyntax
-				}
+			if !empty {
+				stack = append(stack, c)
 				continue
 			}
-			s.i++
-			stack = stack[:len(stack)-1]
 		} else if !s.scalar(c) {
-			return ErrSyntax
+			return dst, ErrSyntax
 		}
-		var err error
-		if stack, err = s.after(stack); err != nil {
-			return err
-		}
-		if len(stack) == 0 {
-			return nil
+		// A value ends at s.i.
+		for more := false; !more; {
+			if len(stack) == 0 {
+				return dst, s.end()
+			}
+			if split && len(stack) == 1 {
+				dst = append(dst, Span{start, s.i})
+			}
+			var ok bool
+			if more, ok = s.after(stack[len(stack)-1]); !ok {
+				return dst, ErrSyntax
+			}
+			if !more {
+				stack = stack[:len(stack)-1]
+			}
 		}
 	}
 }
 
-// after reads what may follow a value, up to the next one, or to the end of the text if no container is open.
-func (s *scanner) after(stack []byte) ([]byte, error) {
-	for len(stack) > 0 {
-		if s.split && len(stack) == 1 {
-			s.elems = append(s.elems, Span{s.start, s.i})
-		}
-		s.space()
-		if s.i == len(s.b) {
-			return nil, ErrSyntax
-		}
-		top := stack[len(stack)-1]
-		switch c := s.b[s.i]; {
-		case c == ',':
-			s.i++
-			s.space()
-			if top == '{' && !s.key() {
-				return nil, ErrSyntax
-			}
-			return stack, nil
-		case c == top+2:
-			s.i++
-			stack = stack[:len(stack)-1]
-		default:
-			return nil, ErrSyntax
-		}
+// open reads the beginning of the container c, up to its first value or, if it is empty, its end.
+func (s *scanner) open(c byte) (empty, ok bool) {
+	s.i++
+	s.space()
+	if s.i == len(s.b) {
+		return false, false
 	}
+	if s.b[s.i] == c+2 { // ']' is '['+2 and '}' is '{'+2
+		s.i++
+		return true, true
+	}
+	return false, c == '[' || s.key()
+}
+
+// after reads what follows a value in the container c: more with the next value, or the end of the container.
+func (s *scanner) after(c byte) (more, ok bool) {
+	s.space()
+	if s.i == len(s.b) {
+		return false, false
+	}
+	switch s.b[s.i] {
+	case ',':
+		s.i++
+		s.space()
+		return true, c == '[' || s.key()
+	case c + 2:
+		s.i++
+		return false, true
+	}
+	return false, false
+}
+
+func (s *scanner) end() error {
 	s.space()
 	if s.i < len(s.b) {
-		return nil, ErrSyntax
+		return ErrSyntax
 	}
-	return stack, nil
+	return nil
 }
 
 func (s *scanner) space() {
