@@ -1,0 +1,93 @@
+package rediswire
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// vector is one captured action and what servers published because of it.
+type vector struct {
+	Name     string    `json:"name"`
+	Call     string    `json:"call"`
+	Commands []command `json:"commands"`
+
+	Channel string `json:"channel"` // of single inputs
+	Payload string `json:"payload_hex"`
+}
+
+type command struct {
+	Node    string   `json:"node"`
+	Command string   `json:"command"`
+	Channel string   `json:"channel"`
+	Payload string   `json:"payload_hex"`
+	Args    []string `json:"args"`
+}
+
+func load(t testing.TB, name string) []vector {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f struct{ Vectors []vector }
+	if err := json.Unmarshal(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Vectors) == 0 {
+		t.Fatalf("%s: no vectors", name)
+	}
+	return f.Vectors
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// published gives every payload that a capture has on channels of a kind: "#", "-request#" or "-response#".
+func published(t testing.TB, kind string, files ...string) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	for _, f := range files {
+		for _, v := range load(t, f) {
+			for i, c := range v.Commands {
+				if c.Command == "PUBLISH" && channelKind(c.Channel) == kind {
+					all[f+": "+v.Name+" "+string(rune('a'+i))] = unhex(t, c.Payload)
+				}
+			}
+		}
+	}
+	if len(all) == 0 {
+		t.Fatal("no payloads")
+	}
+	return all
+}
+
+func channelKind(channel string) string {
+	for i := range len(channel) {
+		if channel[i] == '#' || channel[i] == '-' {
+			for j := i; j < len(channel); j++ {
+				if channel[j] == '#' {
+					return channel[i : j+1]
+				}
+			}
+		}
+	}
+	return ""
+}
+
+var captures = []string{
+	"classic-8.3.0.json", "classic-8.3.0-specific-response.json", "classic-7.2.0.json", "classic-6.1.1.json",
+	"classic-5.4.0.json", "classic-mixed.json", "emitter-5.1.0.json", "emitter-4.1.1.json", "emitter-3.2.0.json",
+}
