@@ -1,0 +1,295 @@
+package sockeye
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/engineio"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+// conn is the connection of one client, which its sockets share.
+//
+// Node: socket.io/lib/client.ts Client
+type conn struct {
+	srv *Server
+	eng *engineio.Conn
+	dec parser.Decoder
+	v4  bool // a client of Socket.IO 2.x
+
+	mu      sync.Mutex
+	sockets []*Socket
+	pending []attempt     // CONNECTs that are not answered yet
+	request *http.Request // until the first namespace is joined
+	timer   *time.Timer   // of Config.ConnectTimeout, until then
+
+	closed atomic.Bool // set under mu
+
+	pauseMu sync.Mutex // serializes Pause and Resume of eng
+	pauses  int        // sockets whose inbox is full
+}
+
+// attempt is a CONNECT under way.
+type attempt struct {
+	name string
+	s    *Socket
+}
+
+// engineHandler is a Server as the engine sees it.
+type engineHandler Server
+
+// OnOpen implements engineio.Handler.
+func (h *engineHandler) OnOpen(e *engineio.Conn, r *http.Request) {
+	s := (*Server)(h)
+	c := &conn{srv: s, eng: e, request: r, v4: e.Protocol() == 3}
+	c.dec = s.cfg.Parser.NewDecoder(s.cfg.parserLimits(), c.protocol())
+	e.SetValue(c)
+	if t := s.cfg.ConnectTimeout; t > 0 {
+		c.mu.Lock()
+		c.timer = time.AfterFunc(t, c.timeout)
+		c.mu.Unlock()
+	}
+	if c.v4 { // these clients do not ask for the main namespace
+		c.connect("/", parser.Arg{})
+	}
+}
+
+// OnMessage implements engineio.Handler.
+func (h *engineHandler) OnMessage(e *engineio.Conn, data []byte, binary bool) {
+	c, ok := e.Value().(*conn)
+	if !ok || c.closed.Load() {
+		return
+	}
+	in := incomings.Get().(*incoming) //nolint:errcheck,forcetypeassert // of our own pool
+	done, err := c.dec.Add(&in.packet, data, binary)
+	switch {
+	case err != nil:
+		c.violation("undecodable packet", err)
+	case done && c.receive(in):
+		return // the packet is kept
+	}
+	in.packet = parser.Packet{}
+	incomings.Put(in)
+}
+
+// OnClose implements engineio.Handler. It may be called under locks of an adapter, when an emit closes the
+// connection.
+func (h *engineHandler) OnClose(e *engineio.Conn, reason engineio.Reason, _ error) {
+	c, ok := e.Value().(*conn)
+	if !ok {
+		return
+	}
+	r := Reason(reason)
+	if r == ReasonForcedClose && c.srv.isClosing() {
+		r = ReasonShuttingDown
+	}
+	c.end(r)
+}
+
+// incomings holds packets that nobody kept.
+var incomings = sync.Pool{New: func() any { return new(incoming) }}
+
+func (c *conn) protocol() int {
+	if c.v4 {
+		return 4
+	}
+	return 5
+}
+
+// receive takes one packet, and tells whether it is kept.
+func (c *conn) receive(in *incoming) (kept bool) {
+	p := &in.packet
+	name := p.Namespace
+	if c.v4 {
+		var auth parser.Arg
+		var ok bool
+		if name, auth, ok = parseV4(name); !ok {
+			c.violation("invalid namespace", nil)
+			return false
+		}
+		if p.Type == parser.Connect {
+			p.Data = auth
+		}
+	}
+	c.mu.Lock()
+	s := c.find(name)
+	c.mu.Unlock()
+	switch {
+	case s == nil && p.Type == parser.Connect:
+		c.connect(name, p.Data)
+		return false
+	case s == nil, p.Type == parser.Connect, p.Type == parser.ConnectError:
+		c.violation("packet out of place", nil)
+		return false
+	}
+	switch p.Type {
+	case parser.Event, parser.BinaryEvent:
+		if p.Empty {
+			return false
+		}
+		in.init(s)
+		s.push(in)
+		return true
+	case parser.Ack, parser.BinaryAck:
+		if p.HasID {
+			s.acknowledged(p.ID, p.Args)
+		}
+		return false
+	case parser.Disconnect:
+		c.leave(s)
+		s.end(ReasonClientDisconnect)
+		return false
+	case parser.Connect, parser.ConnectError:
+	}
+	return false
+}
+
+// init makes the message of an event.
+func (in *incoming) init(s *Socket) {
+	p := &in.packet
+	if p.HasID {
+		in.msg.Init(p.Event, p.Args, (*acker)(s), p.ID)
+	} else {
+		in.msg.Init(p.Event, p.Args, nil, 0)
+	}
+}
+
+// find is called under mu.
+func (c *conn) find(name string) *Socket {
+	for _, s := range c.sockets {
+		if s.nsp.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// leave takes s out of the sockets of the connection, so that the client may connect to its namespace again.
+func (c *conn) leave(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.sockets, s); i >= 0 {
+		c.sockets = slices.Delete(c.sockets, i, i+1)
+	}
+}
+
+// violation closes the connection of a client that does not follow the protocol.
+func (c *conn) violation(what string, err error) {
+	l := c.srv.cfg.Logger
+	ctx := context.Background()
+	if l.Enabled(ctx, slog.LevelDebug) {
+		attrs := []slog.Attr{slog.String("what", what), slog.String("transport", c.eng.Transport())}
+		if err != nil {
+			attrs = append(attrs, slog.Any("error", err))
+		}
+		l.LogAttrs(ctx, slog.LevelDebug, "protocol violation", attrs...)
+	}
+	c.close()
+}
+
+// close closes the connection. The sockets end at once, also where the transport still has to tell the client.
+func (c *conn) close() {
+	websocket := c.eng.Transport() == "websocket"
+	_ = c.eng.Close() // it is closed already
+	if websocket {
+		c.end(ReasonForcedClose)
+	} else {
+		c.end(ReasonForcedServerClose) // of no effect where a poll was there to tell the client
+	}
+}
+
+// disconnect ends all sockets, telling the client, and closes the connection.
+//
+// Node: socket.io/lib/client.ts _disconnect
+func (c *conn) disconnect() {
+	c.mu.Lock()
+	sockets := slices.Clone(c.sockets)
+	c.sockets = nil
+	c.mu.Unlock()
+	for _, s := range sockets {
+		s.bye()
+	}
+	c.close()
+}
+
+// timeout closes a connection that has joined no namespace in time. A timer calls it.
+func (c *conn) timeout() {
+	c.mu.Lock()
+	idle := len(c.sockets) == 0
+	c.timer = nil
+	c.mu.Unlock()
+	if idle {
+		c.close()
+	}
+}
+
+// end ends the sockets of the connection.
+func (c *conn) end(r Reason) {
+	c.mu.Lock()
+	if c.closed.Load() {
+		c.mu.Unlock()
+		return
+	}
+	c.closed.Store(true)
+	sockets, pending := c.sockets, c.pending
+	c.sockets, c.pending, c.request = nil, nil, nil
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	c.mu.Unlock()
+	for _, s := range sockets {
+		s.end(r)
+	}
+	for _, a := range pending {
+		a.s.end(r)
+	}
+}
+
+// pause and resume are called by sockets in turn: the connection is paused while any inbox is full.
+func (c *conn) pause() {
+	c.pauseMu.Lock()
+	defer c.pauseMu.Unlock()
+	if c.pauses++; c.pauses == 1 {
+		c.eng.Pause()
+	}
+}
+
+func (c *conn) resume() {
+	c.pauseMu.Lock()
+	defer c.pauseMu.Unlock()
+	if c.pauses--; c.pauses == 0 {
+		c.eng.Resume()
+	}
+}
+
+// send encodes and queues a packet. With force the bounds of the queue do not hold.
+func (c *conn) send(p *parser.Packet, force bool) error {
+	f, err := c.srv.cfg.Parser.Encode(p, c.protocol())
+	if err != nil {
+		return err
+	}
+	return c.sendFrames(f, engineio.SendOptions{Force: force})
+}
+
+func (c *conn) sendFrames(f parser.Frames, o engineio.SendOptions) error {
+	if len(f.Attachments) == 0 && o == (engineio.SendOptions{}) {
+		return sendError(c.eng.Send(f.Head, f.Binary))
+	}
+	return sendError(c.eng.SendPrepared(o, prepare(f)...))
+}
+
+// prepare makes the messages of one packet ready for any number of connections.
+func prepare(f parser.Frames) []*engineio.Prepared {
+	ps := make([]*engineio.Prepared, 1, 1+len(f.Attachments))
+	ps[0] = engineio.Prepare(f.Head, f.Binary)
+	for _, b := range f.Attachments {
+		ps = append(ps, engineio.Prepare(b, true))
+	}
+	return ps
+}

@@ -1,0 +1,156 @@
+package sockeye
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/engineio"
+	"github.com/sockeye-io/sockeye/internal/event"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+// outgoing is a packet on its way to the encoder.
+type outgoing struct {
+	packet parser.Packet
+	args   [4]parser.Arg
+}
+
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
+
+func (o *outgoing) free() {
+	*o = outgoing{}
+	outgoings.Put(o)
+}
+
+// checkEvent refuses the names that only the protocol may use.
+func checkEvent(event string) error {
+	if parser.Reserved(event) {
+		return ErrReservedEvent
+	}
+	return nil
+}
+
+func newReply(socket string, args []parser.Arg) Reply { return event.NewReply(socket, "", args) }
+
+func replyOf(a adapter.Answer) Reply { return event.NewReply(a.Socket, a.Server, a.Args) }
+
+// Emit sends an event to the client. It never blocks. Byte slices, wherever they are in args, are sent as binary.
+// Errors: ErrClosed, ErrQueueFull, ErrReservedEvent, and those of encoding.
+//
+// Protocol: socket.io v5, "Sending and receiving data"
+func (s *Socket) Emit(event string, args ...any) error {
+	return Sender{s: s}.Emit(event, args...)
+}
+
+// EmitContext is Emit that waits until there is room in the queue of the connection. Further errors: the cause of
+// ctx. It must not be called by hooks of the transport.
+//
+// Differs from Node: emits never wait there.
+func (s *Socket) EmitContext(ctx context.Context, event string, args ...any) error {
+	return Sender{s: s}.EmitContext(ctx, event, args...)
+}
+
+// Volatile gives a Sender whose events are dropped unless the transport can take them at once.
+//
+// Node: socket.io/lib/socket.ts volatile
+func (s *Socket) Volatile() Sender { return Sender{s: s}.Volatile() }
+
+// Compress gives a Sender whose events are compressed, where that is switched on, or not.
+//
+// Node: socket.io/lib/socket.ts compress
+func (s *Socket) Compress(on bool) Sender { return Sender{s: s}.Compress(on) }
+
+// Sender is a socket with flags set. It is an immutable value.
+//
+// Node: socket.io/lib/socket.ts flags
+type Sender struct {
+	s     *Socket
+	flags adapter.Flags
+}
+
+// Volatile drops events unless the transport can take them at once.
+//
+// Node: socket.io/lib/socket.ts volatile
+func (d Sender) Volatile() Sender {
+	d.flags.Volatile = true
+	return d
+}
+
+// Compress tells whether events are compressed, where compression is switched on.
+//
+// Node: socket.io/lib/socket.ts compress
+func (d Sender) Compress(on bool) Sender {
+	d.flags.NoCompress = !on
+	return d
+}
+
+// Emit is Socket.Emit with the flags. A volatile event that is dropped is no error.
+//
+// Protocol: socket.io v5, "Sending and receiving data"
+func (d Sender) Emit(event string, args ...any) error {
+	if err := checkEvent(event); err != nil {
+		return err
+	}
+	if d.s.gone.Load() {
+		return ErrClosed
+	}
+	d.s.outgoing(event, args)
+	return d.s.emit(event, args, 0, false, d.flags)
+}
+
+// EmitContext is Socket.EmitContext with the flags.
+//
+// Differs from Node: emits never wait there.
+func (d Sender) EmitContext(ctx context.Context, event string, args ...any) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if !d.flags.Volatile {
+		if err := d.s.conn.waitRoom(ctx); err != nil {
+			return err
+		}
+	}
+	return d.Emit(event, args...)
+}
+
+// waitRoom waits until the queue is at most half full.
+func (c *conn) waitRoom(ctx context.Context) error {
+	limit := c.srv.cfg.Queue
+	for {
+		bytes, packets := c.eng.Buffered()
+		if (limit.MaxBytes < 0 || bytes <= limit.MaxBytes/2) && (limit.MaxPackets < 0 || packets <= limit.MaxPackets/2) {
+			return nil
+		}
+		switch err := c.eng.WaitBuffered(ctx, bytes/2); {
+		case errors.Is(err, engineio.ErrClosed):
+			return ErrClosed
+		case err != nil:
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// emit encodes and queues an event for the client.
+func (s *Socket) emit(name string, args []any, id uint64, ack bool, f adapter.Flags) error {
+	if s.nsp.srv.cfg.Recovery != nil && !ack && s.connected.Load() {
+		// The adapter keeps it and adds the offset, as it does with broadcasts.
+		p := &parser.Packet{Type: parser.Event, Namespace: s.nsp.name, Event: name, Args: event.AppendArgs(nil, args)}
+		f.Local = true
+		return s.nsp.adapter.Broadcast(quiet, p, adapter.Options{Rooms: []string{s.id}, Flags: f})
+	}
+	o := outgoings.Get().(*outgoing) //nolint:errcheck,forcetypeassert // of our own pool
+	defer o.free()
+	o.packet = parser.Packet{
+		Type: parser.Event, Namespace: s.nsp.name, Event: name, ID: id, HasID: ack, Args: event.AppendArgs(o.args[:0], args),
+	}
+	frames, err := s.nsp.srv.cfg.Parser.Encode(&o.packet, s.conn.protocol())
+	if err != nil {
+		return err
+	}
+	return s.conn.sendFrames(frames, engineio.SendOptions{Volatile: f.Volatile, NoCompress: f.NoCompress})
+}
+
+// quiet is the context of emits that wait for nothing.
+var quiet = context.Background()

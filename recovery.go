@@ -1,0 +1,111 @@
+package sockeye
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+// recoverer is the adapter as far as it keeps sessions, nil where that is switched off.
+func (n *Namespace) recoverer() adapter.Recoverer {
+	if n.srv.cfg.Recovery == nil {
+		return nil
+	}
+	r, _ := n.adapter.(adapter.Recoverer) // a namespace that could not be opened has none
+	return r
+}
+
+// persistTask is a Socket whose session is kept while a handler of it still runs.
+type persistTask Socket
+
+// Run implements ring.Task.
+func (t *persistTask) Run() {
+	s := (*Socket)(t)
+	s.mu.Lock()
+	r := s.reason
+	s.mu.Unlock()
+	s.persist(r)
+}
+
+func (s *Socket) mayRecover(r Reason) bool {
+	return r.recoverable() && s.nsp.srv.cfg.Recovery != nil
+}
+
+// persist keeps the session of a socket that ended, once.
+func (s *Socket) persist(r Reason) {
+	rec := s.nsp.recoverer()
+	if rec == nil || !s.mayRecover(r) {
+		return
+	}
+	e := s.extra()
+	e.persist.Do(func() {
+		s.mu.Lock()
+		joined, data := s.joined, s.data
+		s.mu.Unlock()
+		if !joined || e.pid == "" {
+			return
+		}
+		session := adapter.Session{ID: s.id, PID: e.pid, Namespace: s.nsp.name, Rooms: s.Rooms()}
+		if data != nil {
+			session.Data = parser.Value(data)
+		}
+		rec.Persist(session)
+	})
+}
+
+var errEnded = errors.New("sockeye: connection ended")
+
+// restore makes the socket the continuation of one that lost its connection: it joins with that one's id and
+// rooms, and the client gets what it missed and then CONNECT. It is false if there is nothing to be restored.
+//
+// Differs from Node: the connection middleware has let the socket in before, unless Recovery.SkipMiddlewares.
+func (t *connectTask) restore() bool {
+	s := t.s
+	rec := s.nsp.recoverer()
+	if rec == nil || t.c.v4 {
+		return false
+	}
+	var auth struct {
+		PID    any `json:"pid"`
+		Offset any `json:"offset"`
+	}
+	if t.auth.IsZero() || t.auth.Scan(&auth) != nil {
+		return false
+	}
+	pid, ok1 := auth.PID.(string)
+	offset, ok2 := auth.Offset.(string)
+	if !ok1 || !ok2 {
+		return false
+	}
+	ctx, cancel := context.WithCancel((*socketContext)(s))
+	defer cancel()
+	return rec.Restore(ctx, pid, offset, s.resume) == nil
+}
+
+// resume is called with broadcasts held back. It must not call the application.
+func (s *Socket) resume(session adapter.Session, missed []*parser.Packet) error {
+	id, pid := s.id, s.extra().pid
+	s.id, s.extra().pid = session.ID, session.PID
+	if err := s.nsp.index.Join(s.member(), session.Rooms...); err != nil {
+		s.id, s.extra().pid = id, pid
+		return err
+	}
+	s.mu.Lock()
+	if s.data == nil && !session.Data.IsZero() { // what a middleware set is newer
+		s.data = session.Data
+	}
+	s.mu.Unlock()
+	if !s.conn.adopt(s) {
+		return errEnded
+	}
+	s.recovered.Store(true)
+	for _, p := range missed {
+		// An error means that the connection has ended, and the socket with it.
+		_ = s.conn.send(p, true)
+	}
+	s.nsp.index.Add(s.member())
+	s.welcome()
+	return nil
+}

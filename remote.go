@@ -1,0 +1,79 @@
+package sockeye
+
+import (
+	"context"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+// RemoteSocket describes a socket on any server of the cluster, as it was when it was fetched.
+//
+// Node: socket.io/lib/broadcast-operator.ts RemoteSocket
+type RemoteSocket struct {
+	ID        string
+	Handshake Handshake
+	Rooms     []string   // its own first
+	Data      parser.Arg // the zero Arg where there is none
+	Server    string     // id of its server; "" where unknown
+
+	nsp *Namespace
+}
+
+func newRemote(n *Namespace, r *adapter.Remote) *RemoteSocket {
+	return &RemoteSocket{
+		ID: r.ID, Handshake: handshakeOf(&r.Handshake), Rooms: r.Rooms, Data: r.Data, Server: r.Server, nsp: n,
+	}
+}
+
+func (r *RemoteSocket) self() Broadcast {
+	return Broadcast{nsp: r.nsp, rooms: []string{r.ID}, flags: adapter.Flags{Single: true}}
+}
+
+// Emit sends an event to the socket. It does not wait for its server.
+//
+// Node: socket.io/lib/broadcast-operator.ts emit
+func (r *RemoteSocket) Emit(event string, args ...any) error { return r.self().Emit(event, args...) }
+
+// EmitContext is Emit that waits until the adapter has accepted the event.
+//
+// Node: socket.io/lib/broadcast-operator.ts emit
+func (r *RemoteSocket) EmitContext(ctx context.Context, event string, args ...any) error {
+	return r.self().EmitContext(ctx, event, args...)
+}
+
+// EmitWithAck sends an event to the socket and waits for its acknowledgement, as Socket.EmitWithAck does. Of
+// a socket on a Node server only the first argument comes.
+//
+// Node: socket.io/lib/broadcast-operator.ts emitWithAck
+func (r *RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (Reply, error) {
+	replies, err := r.self().EmitWithAck(ctx, event, args...)
+	if err == nil && len(replies) == 0 {
+		err = &AckError{Expected: 1, MissingSockets: []string{r.ID}, Err: ErrClosed}
+	}
+	if err != nil {
+		return Reply{}, err
+	}
+	return replies[0], nil
+}
+
+// Join puts the socket into rooms.
+//
+// Node: socket.io/lib/broadcast-operator.ts join
+func (r *RemoteSocket) Join(ctx context.Context, rooms ...string) error {
+	return r.self().Join(ctx, rooms...)
+}
+
+// Leave takes the socket out of rooms.
+//
+// Node: socket.io/lib/broadcast-operator.ts leave
+func (r *RemoteSocket) Leave(ctx context.Context, rooms ...string) error {
+	return r.self().Leave(ctx, rooms...)
+}
+
+// Disconnect disconnects the socket, with closeConn its connection too.
+//
+// Node: socket.io/lib/broadcast-operator.ts disconnect
+func (r *RemoteSocket) Disconnect(ctx context.Context, closeConn bool) error {
+	return r.self().Disconnect(ctx, closeConn)
+}

@@ -1,0 +1,265 @@
+package sockeye
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/event"
+	"github.com/sockeye-io/sockeye/internal/ring"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+// Socket is the connection of one client to one namespace. It is safe for concurrent use.
+//
+// Node: socket.io/lib/socket.ts Socket
+type Socket struct {
+	nsp  *Namespace
+	conn *conn
+	id   string
+
+	gone      atomic.Bool // the socket has ended, or will not begin
+	connected atomic.Bool // the client has been told, and was not refused
+	recovered atomic.Bool
+	more      atomic.Pointer[extra] // what most sockets do without
+
+	mu      sync.Mutex
+	inbox   ring.Ring[*incoming]
+	working bool // whether a worker has the socket; so it is from the start until it has connected
+	paused  bool // whether reading waits for the inbox
+	joined  bool // whether it came as far as the index
+	reason  Reason
+	data    any
+	acks    map[uint64]ackSink // pending; nil if there are none
+}
+
+// extra is what most sockets do without.
+type extra struct {
+	listeners     listeners
+	outgoing      functions[func(event string, args []any)]
+	disconnecting functions[func(Reason)]
+	disconnected  functions[func(Reason)]
+	persist       sync.Once
+
+	auth parser.Arg // never changed once the socket has begun
+	pid  string     // likewise
+
+	// Under Socket.mu.
+	ctx    context.Context //nolint:containedctx // it is the socket's own
+	cancel context.CancelCauseFunc
+}
+
+// incoming is one packet with its message, in one piece of memory.
+type incoming struct {
+	packet parser.Packet
+	msg    Message
+	out    bool // it is not a message but an emit, for OnAnyOutgoing
+}
+
+// member is a Socket as its adapter sees it.
+type member Socket
+
+// ID implements adapter.Member.
+func (m *member) ID() string { return m.id }
+
+// Gone implements adapter.Departing.
+func (m *member) Gone() bool { return m.gone.Load() }
+
+func (s *Socket) member() adapter.Member { return (*member)(s) }
+
+// socketOf is the way back. Members are never anything else.
+func socketOf(m adapter.Member) *Socket {
+	s, _ := m.(*member)
+	return (*Socket)(s)
+}
+
+// extra makes what most sockets do without.
+func (s *Socket) extra() *extra {
+	if e := s.more.Load(); e != nil {
+		return e
+	}
+	s.more.CompareAndSwap(nil, &extra{})
+	return s.more.Load()
+}
+
+// ID is the public id: 20 characters for clients of today. For 2.x clients it contains the id of the session,
+// which is a secret, as they compute it themselves.
+//
+// Node: socket.io/lib/socket.ts id
+func (s *Socket) ID() string { return s.id }
+
+// Namespace is the namespace that the socket belongs to.
+//
+// Node: socket.io/lib/socket.ts nsp
+func (s *Socket) Namespace() *Namespace { return s.nsp }
+
+// Recovered tells whether the client came back after a short loss of its connection, and got back its id,
+// rooms and data.
+//
+// Node: socket.io/lib/socket.ts recovered
+func (s *Socket) Recovered() bool { return s.recovered.Load() }
+
+// Connected tells whether the socket is connected: it is not in a connection middleware yet, nor after its end.
+//
+// Node: socket.io/lib/socket.ts connected
+func (s *Socket) Connected() bool { return s.connected.Load() && !s.gone.Load() }
+
+// Context ends when the socket disconnects; its cause is the Reason.
+//
+// Differs from Node: there is none.
+func (s *Socket) Context() context.Context { return (*socketContext)(s) }
+
+// Data is what SetData set. It is shown to other servers by FetchSockets, and restored by recovery as a
+// parser.Arg.
+//
+// Node: socket.io/lib/socket.ts data
+func (s *Socket) Data() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data
+}
+
+// SetData sets the data of the socket. v must not be changed afterwards.
+//
+// Node: socket.io/lib/socket.ts data
+func (s *Socket) SetData(v any) {
+	s.mu.Lock()
+	s.data = v
+	s.mu.Unlock()
+}
+
+// Join puts the socket into rooms: into all, or with an error into none. Errors: ErrTooManyRooms, ErrRoomName,
+// ErrClosed.
+//
+// Node: socket.io/lib/socket.ts join
+func (s *Socket) Join(rooms ...string) error {
+	for _, r := range rooms {
+		if len(r) > maxRoomName {
+			return ErrRoomName
+		}
+	}
+	err := s.nsp.index.Join(s.member(), rooms...)
+	if errors.Is(err, adapter.ErrGone) {
+		return ErrClosed
+	}
+	return err
+}
+
+// Leave takes the socket out of rooms. Its own room, which is named after its id, cannot be left.
+//
+// Node: socket.io/lib/socket.ts leave
+func (s *Socket) Leave(rooms ...string) error {
+	s.nsp.index.Leave(s.member(), rooms...)
+	return nil
+}
+
+// Rooms gives the rooms of the socket, its own first.
+//
+// Node: socket.io/lib/socket.ts rooms
+func (s *Socket) Rooms() []string { return s.nsp.index.Rooms(s.member()) }
+
+// On adds a handler for an event of this socket; it comes after those of the namespace.
+//
+// Node: socket.io/lib/socket.ts on
+func (s *Socket) On(event string, h Handler) (off func()) {
+	return s.extra().listeners.addOn(event, h)
+}
+
+// OnAny adds a handler for every event of this socket. It comes before the event middleware.
+//
+// Node: socket.io/lib/socket.ts onAny
+func (s *Socket) OnAny(h Handler) (off func()) { return s.extra().listeners.addAny(h) }
+
+// UseEvent wraps the handlers of this socket; it comes after the middleware of the namespace. f is called for
+// each event with what comes next.
+//
+// Node: socket.io/lib/socket.ts use
+func (s *Socket) UseEvent(f func(next Handler) Handler) { s.extra().listeners.addUse(f) }
+
+// OnAnyOutgoing adds a function that is told of each event that is sent to this socket: of an emit to it alone
+// by the goroutine that emits, of a broadcast by the worker of the socket.
+//
+// Node: socket.io/lib/socket.ts onAnyOutgoing
+func (s *Socket) OnAnyOutgoing(f func(event string, args []any)) (off func()) {
+	return s.extra().outgoing.add(f)
+}
+
+// OnDisconnecting adds a function that is called when the socket has ended, before it leaves its rooms: after
+// the handlers of the events that came before.
+//
+// Node: the disconnecting event
+func (s *Socket) OnDisconnecting(f func(r Reason)) { s.extra().disconnecting.add(f) }
+
+// OnDisconnect adds a function that is called when the socket has left its rooms.
+//
+// Node: the disconnect event
+func (s *Socket) OnDisconnect(f func(r Reason)) { s.extra().disconnected.add(f) }
+
+// Buffered gives the bytes that wait to be sent to the client, of all its namespaces.
+func (s *Socket) Buffered() int {
+	n, _ := s.conn.eng.Buffered()
+	return n
+}
+
+// Transport is the current transport: "polling" or "websocket".
+//
+// Node: socket.conn.transport.name
+func (s *Socket) Transport() string { return s.conn.eng.Transport() }
+
+// Disconnect ends the socket with ReasonServerDisconnect, and with closeConn the other sockets of the client too
+// and the connection. Events that wait for their handlers are dropped. It does not wait for handlers.
+//
+// Node: socket.io/lib/socket.ts disconnect
+func (s *Socket) Disconnect(closeConn bool) error {
+	if closeConn {
+		s.conn.disconnect()
+		return nil
+	}
+	s.conn.leave(s)
+	s.bye()
+	return nil
+}
+
+// bye tells the client and ends the socket.
+func (s *Socket) bye() {
+	if s.gone.Load() {
+		return
+	}
+	// An error means that the connection has ended, and the socket with it.
+	_ = s.conn.send(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name}, true)
+	s.end(ReasonServerDisconnect)
+}
+
+// attrs are what log lines tell of the socket.
+func (s *Socket) attrs() []slog.Attr {
+	id := s.id
+	if s.conn.v4 {
+		sum := sha256.Sum256([]byte(id))
+		id = hex.EncodeToString(sum[:8])
+	}
+	return []slog.Attr{
+		slog.String("socket", id), slog.String("nsp", clip(s.nsp.name)), slog.String("transport", s.conn.eng.Transport()),
+	}
+}
+
+// acker is a Socket as a message sees it.
+type acker Socket
+
+var _ event.Acker = (*acker)(nil)
+
+// SendAck implements event.Acker.
+func (a *acker) SendAck(id uint64, args []any) error {
+	s := (*Socket)(a)
+	if s.gone.Load() {
+		return ErrClosed
+	}
+	o := outgoings.Get().(*outgoing) //nolint:errcheck,forcetypeassert // of our own pool
+	defer o.free()
+	o.packet = parser.Packet{Type: parser.Ack, Namespace: s.nsp.name, ID: id, HasID: true, Args: event.AppendArgs(o.args[:0], args)}
+	return s.conn.send(&o.packet, false)
+}
