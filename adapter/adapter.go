@@ -18,7 +18,8 @@ type Cluster interface {
 	// Start connects. A store that cannot be reached before ctx ends is an error.
 	Start(ctx context.Context) error
 
-	// Open makes the adapter of one namespace. Names are unique among the open ones.
+	// Open makes the adapter of one namespace; ErrOpen if there is one of that name. When it returns, what other
+	// servers send reaches it.
 	Open(h Host) (Adapter, error)
 
 	// Health is nil, or what is degraded.
@@ -88,6 +89,8 @@ type Host interface {
 // Delivery is one encoded packet.
 type Delivery interface {
 	// Deliver queues the packet for m. It never blocks and allocates nothing per member in the common case.
+	// It may remove m from the index and persist its session, where its queue is full, but must not call other
+	// methods of the adapter, nor anything that may: with recovery on it is called under the adapter's lock.
 	Deliver(m Member)
 }
 
@@ -160,6 +163,10 @@ type Incomplete struct {
 }
 
 func (e *Incomplete) Error() string {
+	if e.SilentServers > 0 {
+		return fmt.Sprintf("adapter: %d of %d answers received, %d servers silent: %v",
+			e.Received, e.Expected, e.SilentServers, e.Err)
+	}
 	return fmt.Sprintf("adapter: %d of %d answers received: %v", e.Received, e.Expected, e.Err)
 }
 

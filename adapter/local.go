@@ -50,6 +50,9 @@ func (l *Local) Broadcast(_ context.Context, p *parser.Packet, o Options) error 
 // Deliver is Broadcast for what came from another server: where o selects nobody here p is not even encoded.
 // It tells how many sockets were selected.
 func (l *Local) Deliver(p *parser.Packet, o Options) (int, error) {
+	if l.isClosed() {
+		return 0, ErrClosed
+	}
 	s := scratches.Get().(*scratch)
 	defer s.free()
 	x := l.host.Index()

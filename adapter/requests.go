@@ -21,8 +21,8 @@ var (
 )
 
 const (
-	maxRequests  = 10_000
-	maxResponses = 1 << 20 // of one request
+	maxRequests = 10_000
+	maxQueued   = 1 << 18 // responses of one request that Wait has not taken yet
 )
 
 const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -115,9 +115,9 @@ type Response struct {
 	Remotes []Remote
 }
 
-// Request is one question that waits for answers. What comes back is queued, at most 1,048,576 responses (more
-// are dropped, and the request ends incomplete), and handed to the function of Wait. Its methods are safe for
-// concurrent use, but Wait is for one caller.
+// Request is one question that waits for answers. What comes back is queued, and handed to the function
+// of Wait. Where that does not keep up, 262,144 responses wait for it; more are dropped, and the request ends
+// incomplete. Its methods are safe for concurrent use, but Wait is for one caller.
 type Request struct {
 	id     string
 	of     Kind
@@ -133,7 +133,6 @@ type Request struct {
 	byServer map[string]struct{} // the servers heard, where their ids are known
 	sockets  int                 // answers of sockets to come
 	answers  int                 // answers of sockets that came
-	taken    int                 // responses queued so far
 	local    map[string]struct{} // sockets of this server that have not answered
 	lost     []string            // sockets of this server that left
 	asks     []*ask              // of this server's sockets
@@ -271,10 +270,9 @@ func (q *Request) hear(server string) bool {
 }
 
 func (q *Request) put(r Response) bool {
-	if q.closed || q.taken >= maxResponses {
+	if q.closed || len(q.queue) >= maxQueued {
 		return false
 	}
-	q.taken++
 	q.queue = append(q.queue, r)
 	return true
 }
