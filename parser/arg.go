@@ -1,5 +1,7 @@
 package parser
 
+import "github.com/sockeye-io/sockeye/internal/jsonscan"
+
 // Arg is one argument of a packet: as it came from a peer (JSON with its attachments, MessagePack, or
 // bytes), or a Go value that is still to be encoded. The zero Arg is an absent one. Args are immutable
 // and safe for concurrent use.
@@ -25,6 +27,7 @@ const (
 type source struct {
 	bin   [][]byte // the attachments of the packet, to which placeholders in JSON refer
 	codec Codec
+	ph    []jsonscan.Placeholder // those of the JSON; nil if everything that looks like one is one
 }
 
 func (a Arg) bin() [][]byte {

@@ -20,6 +20,7 @@ const maxValueDepth = 1000
 type encoder struct {
 	buf   []byte
 	att   [][]byte
+	own   []jsonscan.Placeholder // where they are in buf, unless a part of it came from the library
 	codec Codec
 	depth int
 
@@ -46,7 +47,7 @@ func (e *encoder) free() {
 	}
 	clear(e.att)
 	clear(e.keys[:cap(e.keys)])
-	e.buf, e.att, e.codec, e.depth = e.buf[:0], e.att[:0], nil, 0
+	e.buf, e.att, e.own, e.codec, e.depth = e.buf[:0], e.att[:0], e.own[:0], nil, 0
 	e.out.Reset()
 	encoders.Put(e)
 }
@@ -97,12 +98,27 @@ func (a Arg) placeholders(dst []jsonscan.Placeholder) []jsonscan.Placeholder {
 	if a.bin() == nil {
 		return dst
 	}
-	return jsonscan.Placeholders(dst, a.raw)
+	if a.src.ph != nil {
+		return append(dst, a.src.ph...)
+	}
+	n := len(dst)
+	dst = jsonscan.Placeholders(dst, a.raw)
+	kept := dst[:n]
+	for _, h := range dst[n:] {
+		if h.Num >= 0 && h.Num < len(a.src.bin) {
+			kept = append(kept, h)
+		}
+	}
+	return kept
 }
 
 // bytes appends a placeholder for b.
 func (e *encoder) bytes(b []byte) {
-	e.buf = appendPlaceholder(e.buf, len(e.att))
+	h := jsonscan.Placeholder{Num: len(e.att)}
+	h.Start = len(e.buf)
+	e.buf = appendPlaceholder(e.buf, h.Num)
+	h.End = len(e.buf)
+	e.own = append(e.own, h)
 	e.att = append(e.att, b)
 }
 

@@ -21,6 +21,10 @@ var (
 	// comma in it.
 	ErrNamespace = errors.New("parser: namespace cannot be encoded")
 
+	// ErrPlaceholder is an object that looks like the placeholder of an attachment, in a packet that has attachments
+	// but not that one. Its receivers would close their connections.
+	ErrPlaceholder = errors.New("parser: data that looks like a missing attachment")
+
 	errEmpty       = invalid("empty message")
 	errType        = invalid("unknown packet type")
 	errAttachments = invalid("illegal number of attachments")

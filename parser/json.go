@@ -1,8 +1,11 @@
 package parser
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
+
+	"github.com/sockeye-io/sockeye/internal/jsonscan"
 )
 
 // Codec makes JSON of Go values and back, for those that hold no binary.
@@ -56,6 +59,9 @@ func (j *jsonParser) Encode(p *Packet, protocol int) (Frames, error) {
 	head := append(room[:0], t)
 	var att [][]byte
 	if n := len(e.att); n > 0 {
+		if err := e.checkPlaceholders(p); err != nil {
+			return Frames{}, err
+		}
 		head[0] += byte(BinaryEvent - Event)
 		head = append(strconv.AppendInt(head, int64(n), 10), '-')
 		att = append(att, e.att...)
@@ -63,6 +69,23 @@ func (j *jsonParser) Encode(p *Packet, protocol int) (Frames, error) {
 	out := make([]byte, len(head)+len(e.buf))
 	copy(out[copy(out, head):], e.buf)
 	return Frames{Head: out, Attachments: att}, nil
+}
+
+// checkPlaceholders refuses objects of an application's own that look like placeholders of attachments that do not
+// exist: every receiver would close its connection.
+func (e *encoder) checkPlaceholders(p *Packet) error {
+	from := 0
+	if p.Namespace != "/" {
+		from = len(p.Namespace)
+	}
+	from += bytes.IndexByte(e.buf[from:], '[')
+	e.ph = jsonscan.Placeholders(e.ph[:0], e.buf[from:])
+	for _, h := range e.ph {
+		if h.Num < 0 || h.Num >= len(e.att) {
+			return ErrPlaceholder
+		}
+	}
+	return nil
 }
 
 // packet appends what follows the type and the number of attachments.

@@ -17,12 +17,12 @@ import (
 func appendMsgpack(dst []byte, a Arg) ([]byte, error) {
 	switch a.kind {
 	case argJSON:
-		return appendMsgpackJSON(dst, a.raw, a.bin()), nil
+		return appendMsgpackJSON(dst, a.raw, a.bin(), a.placeholders(nil)), nil
 	case argRawJSON:
 		if _, err := jsonscan.Value(a.raw, jsonscan.MaxDepth); err != nil {
 			return dst, ErrArg
 		}
-		return appendMsgpackJSON(dst, a.raw, nil), nil
+		return appendMsgpackJSON(dst, a.raw, nil, nil), nil
 	case argMsgpack:
 		return appendMsgpackRaw(dst, a.raw)
 	case argBytes:
@@ -77,7 +77,8 @@ func appendMsgpackGo(dst []byte, v any, c Codec, depth int) ([]byte, error) {
 	if err := e.value(v); err != nil {
 		return dst, err
 	}
-	return appendMsgpackJSON(dst, e.buf, e.att), nil
+	ph := Arg{raw: e.buf, src: &source{bin: e.att}}.placeholders(nil)
+	return appendMsgpackJSON(dst, e.buf, e.att, ph), nil
 }
 
 func appendMsgpackSlice(dst []byte, s []any, c Codec, depth int) (out []byte, err error) {
@@ -167,17 +168,9 @@ func appendMsgpackRaw(dst, b []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// appendMsgpackJSON appends raw, which is valid JSON, with bin in the place of placeholders. The lengths of
-// arrays and maps stand at their heads, so it goes through raw twice.
-func appendMsgpackJSON(dst, raw []byte, bin [][]byte) []byte {
-	var ph []jsonscan.Placeholder
-	if len(bin) > 0 {
-		for _, h := range jsonscan.Placeholders(nil, raw) {
-			if h.Num >= 0 && h.Num < len(bin) { // what a user wrote may look like a placeholder
-				ph = append(ph, h)
-			}
-		}
-	}
+// appendMsgpackJSON appends raw, which is valid JSON, with bin in the place of the placeholders ph. The lengths
+// of arrays and maps stand at their heads, so it goes through raw twice.
+func appendMsgpackJSON(dst, raw []byte, bin [][]byte, ph []jsonscan.Placeholder) []byte {
 	var room [16]int
 	lens := jsonscan.Lengths(room[:0], raw, ph)
 	for i := 0; i < len(raw); {

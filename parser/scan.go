@@ -4,6 +4,7 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -57,8 +58,11 @@ func (a Arg) scanEncoded(dst any) error {
 	src := a.src
 	if len(e.att) > 0 {
 		src = &source{bin: append([][]byte(nil), e.att...), codec: a.codec()}
+		if a.kind == argMsgpack { // for Go values the places are not known
+			src.ph = append([]jsonscan.Placeholder(nil), e.own...)
+		}
 	}
-	// What is scanned may keep parts of the text (RawMessage does not, other Unmarshalers might).
+	// The text is copied, since an Unmarshaler might keep a part of it.
 	return Arg{kind: argJSON, raw: append([]byte(nil), e.buf...), src: src}.scanJSON(dst)
 }
 
@@ -74,7 +78,7 @@ func (a Arg) scanJSON(dst any) error {
 		}
 	case *any:
 		if d != nil && *d == nil {
-			return stdjson.Unmarshal(a.raw, d)
+			return scanAny(&anyDecoder{b: a.raw}, d)
 		}
 	}
 	if c := a.codec(); c != nil {
@@ -83,21 +87,25 @@ func (a Arg) scanJSON(dst any) error {
 	return json.Unmarshal(a.raw, dst, legacy)
 }
 
+func scanAny(d *anyDecoder, dst *any) error {
+	v, err := d.value()
+	if err == nil {
+		*dst = v
+	}
+	return err
+}
+
 // scanMixed scans JSON with attachments.
 func (a Arg) scanMixed(dst any) error {
-	r := &resolver{bin: a.bin()}
+	r := &resolver{raw: a.raw, bin: a.bin(), ph: a.placeholders(nil)}
 	switch d := dst.(type) {
 	case *any:
 		if d != nil && *d == nil {
-			if err := stdjson.Unmarshal(a.raw, d); err != nil {
-				return err
-			}
-			*d = r.resolve(*d)
-			return nil
+			return scanAny(&anyDecoder{b: a.raw, ph: r.ph, bin: r.bin}, d)
 		}
 	case *[]byte:
-		if ph := jsonscan.Placeholders(nil, a.raw); d != nil && len(ph) == 1 && ph[0].Start == 0 {
-			return scanBytes(r.bin[ph[0].Num], d)
+		if len(r.ph) == 1 && r.ph[0].Start == 0 {
+			return scanBytes(r.bin[r.ph[0].Num], d)
 		}
 	}
 	u := json.WithUnmarshalers(json.UnmarshalFromFunc(r.special))
@@ -106,15 +114,15 @@ func (a Arg) scanMixed(dst any) error {
 
 // resolver puts attachments in the place of their placeholders.
 type resolver struct {
+	raw []byte
 	bin [][]byte
-	ph  []jsonscan.Placeholder
+	ph  []jsonscan.Placeholder // in raw
 }
 
 // special decodes what may be binary; p points to it.
 func (r *resolver) special(dec *jsontext.Decoder, p any) error {
-	if dec.PeekKind() != '{' {
-		return errors.ErrUnsupported
-	}
+	kind := dec.PeekKind()
+	t := reflect.TypeOf(p).Elem()
 	switch d := p.(type) {
 	case *any:
 		if *d != nil && reflect.TypeOf(*d).Kind() == reflect.Pointer {
@@ -122,9 +130,8 @@ func (r *resolver) special(dec *jsontext.Decoder, p any) error {
 		}
 	case *Arg:
 	default:
-		t := reflect.TypeOf(p).Elem()
 		bytes := t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 || t.Kind() == reflect.Slice && isBytes(t)
-		if pt := reflect.PointerTo(t); !bytes || pt.Implements(unjsonType) || pt.Implements(untextType) {
+		if pt := reflect.PointerTo(t); kind != '{' || !bytes || pt.Implements(unjsonType) || pt.Implements(untextType) {
 			return errors.ErrUnsupported
 		}
 	}
@@ -132,42 +139,42 @@ func (r *resolver) special(dec *jsontext.Decoder, p any) error {
 	if err != nil {
 		return err
 	}
+	end := int(dec.InputOffset())
+	start := end - len(raw)
 	switch d := p.(type) {
 	case *any:
-		if err := stdjson.Unmarshal(raw, d); err != nil {
-			return err
-		}
-		*d = r.resolve(*d)
-		return nil
+		return scanAny(&anyDecoder{b: r.raw[:end], i: start, ph: r.from(start), bin: r.bin}, d)
 	case *Arg:
-		*d = Arg{kind: argJSON, raw: append([]byte(nil), raw...), src: &source{bin: r.bin}}
+		*d = r.part(start, end)
 		return nil
 	}
-	r.ph = jsonscan.Placeholders(r.ph[:0], raw)
-	if len(r.ph) != 1 || r.ph[0].Start != 0 || r.ph[0].Num < 0 || r.ph[0].Num >= len(r.bin) {
-		return &stdjson.UnmarshalTypeError{Value: "object", Type: reflect.TypeOf(p).Elem()}
+	ph := r.from(start)
+	if len(ph) == 0 || ph[0].Start != start {
+		return &stdjson.UnmarshalTypeError{Value: "object", Type: t}
 	}
-	return scanBytes(r.bin[r.ph[0].Num], p)
+	return scanBytes(r.bin[ph[0].Num], p)
 }
 
-// resolve gives v, which was made of JSON, with copies of attachments in the place of placeholders.
-func (r *resolver) resolve(v any) any {
-	switch v := v.(type) {
-	case []any:
-		for i := range v {
-			v[i] = r.resolve(v[i])
-		}
-	case map[string]any:
-		if v[`_placeholder`] == true {
-			if n, ok := v["num"].(float64); ok && n >= 0 && n < float64(len(r.bin)) && n == float64(int(n)) {
-				return append(make([]byte, 0, len(r.bin[int(n)])), r.bin[int(n)]...)
-			}
-		}
-		for k := range v {
-			v[k] = r.resolve(v[k])
+// from gives the placeholders that begin at start or later.
+func (r *resolver) from(start int) []jsonscan.Placeholder {
+	i, _ := slices.BinarySearchFunc(r.ph, start, func(h jsonscan.Placeholder, at int) int { return h.Start - at })
+	return r.ph[i:]
+}
+
+// part gives a part of the text as an argument of its own.
+func (r *resolver) part(start, end int) Arg {
+	a := Arg{kind: argJSON, raw: r.raw[start:end:end]}
+	src := &source{bin: r.bin}
+	for _, h := range r.from(start) {
+		if h.Start < end {
+			h.Start, h.End = h.Start-start, h.End-start
+			src.ph = append(src.ph, h)
 		}
 	}
-	return v
+	if len(src.ph) > 0 {
+		a.src = src
+	}
+	return a
 }
 
 // scanBytes stores a copy of b.
