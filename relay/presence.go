@@ -1,0 +1,106 @@
+package relay
+
+import (
+	"context"
+	"strings"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+const (
+	here = reserved + "here"
+	gone = reserved + "gone"
+
+	maxName   = 120  // bytes of a person's name
+	maxPeople = 1000 // in one answer to "who"
+)
+
+// profile is the data of a socket that takes part in "who is here"; FetchSockets gives it on every server.
+type profile struct {
+	Name string `json:"name"`
+}
+
+type person struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+type whoAck struct {
+	OK     bool     `json:"ok"`
+	People []person `json:"people"`
+}
+
+type presence struct {
+	Room string `json:"room"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// watchers is the room of those in room that want to know of others coming and going. Clients cannot join it
+// by themselves.
+func watchers(room string) string { return reserved + "watch:" + room }
+
+// announce tells the watchers of a room of sock, if it has a profile.
+func (s *Server) announce(sock *sockeye.Socket, event string, rooms ...string) error {
+	p, ok := sock.Data().(profile)
+	if !ok {
+		return nil
+	}
+	for _, room := range rooms {
+		if room == sock.ID() || strings.HasPrefix(room, reserved) {
+			continue
+		}
+		if err := sock.To(watchers(room)).Emit(event, presence{room, sock.ID(), p.Name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) profile(_ context.Context, sock *sockeye.Socket, m *sockeye.Message) (any, error) {
+	var p profile
+	if len(m.Args()) != 1 || m.Scan(&p) != nil || p.Name == "" || len(p.Name) > maxName {
+		return nil, errArgument
+	}
+	if _, ok := sock.Data().(profile); !ok {
+		sock.OnDisconnecting(func(sockeye.Reason) {
+			_ = s.announce(sock, gone, sock.Rooms()...) // the sender is going: nobody to tell
+		})
+	}
+	sock.SetData(p)
+	return nil, s.announce(sock, here, sock.Rooms()...)
+}
+
+func (s *Server) who(ctx context.Context, sock *sockeye.Socket, m *sockeye.Message) (any, error) {
+	room, err := roomOf(m)
+	if err != nil {
+		return nil, err
+	}
+	if !member(sock, room) {
+		return nil, errMember
+	}
+	done, err := s.lookup()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	// First listen, then look: nobody is missed in between.
+	if err := sock.Join(watchers(room)); err != nil {
+		return nil, errRooms
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	found, err := s.io.To(room).FetchSockets(ctx)
+	if err != nil && len(found) == 0 {
+		return nil, errBusy
+	}
+	people := make([]person, 0, len(found))
+	for _, r := range found[:min(len(found), maxPeople)] {
+		var p profile
+		if r.Data.Scan(&p) != nil || p.Name == "" {
+			p.Name = "guest" // another program of the cluster has data of its own
+		}
+		people = append(people, person{r.ID, p.Name})
+	}
+	return whoAck{OK: true, People: people}, nil
+}

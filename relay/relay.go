@@ -1,0 +1,114 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+// Config configures a [Server]. The zero value serves in memory.
+type Config struct {
+	// Adapter connects several servers; nil: this one stands alone.
+	Adapter adapter.Cluster
+
+	// Origin lists origins that may connect besides the page's own; see [sockeye.OriginPolicy].
+	Origin sockeye.OriginPolicy
+
+	// ClientDir is the directory "dist" of the npm package socket.io-client, whose bundles are served under
+	// /socket.io/. Empty: the page loads the client from the official CDN.
+	ClientDir string
+
+	// Logger, nil = silent.
+	Logger *slog.Logger
+}
+
+// startTime is how long the adapter may take to connect: less than the 5 s in which an operator wants to know.
+const startTime = 4 * time.Second
+
+// bodyTime is how long the body of a polling request may take.
+const bodyTime = 30 * time.Second
+
+// lookups is how many requests for "who is here" run at a time; more are refused.
+const lookups = 16
+
+// Server is an http.Handler. It is safe for concurrent use.
+type Server struct {
+	io        *sockeye.Server
+	mux       *http.ServeMux
+	page      *page
+	client    *client
+	clustered bool
+	lookups   chan struct{}
+}
+
+// New connects to the cluster and returns a running server. Errors: a ClientDir without the client, and those
+// of [sockeye.New].
+func New(c Config) (*Server, error) {
+	s := &Server{
+		mux:       http.NewServeMux(),
+		clustered: c.Adapter != nil,
+		lookups:   make(chan struct{}, lookups),
+	}
+	var err error
+	if s.client, err = loadClient(c.ClientDir); err != nil {
+		return nil, err
+	}
+	if s.page, err = newPage(c.ClientDir == ""); err != nil {
+		return nil, err
+	}
+	s.io, err = sockeye.New(sockeye.Config{
+		AllowEIO3:    true,
+		Adapter:      c.Adapter,
+		StartTimeout: startTime,
+		Origin:       c.Origin,
+		Logger:       c.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.events()
+	s.routes()
+	return s, nil
+}
+
+func (s *Server) routes() {
+	s.mux.Handle("GET /{$}", s.page)
+	s.mux.Handle("GET /page/", s.page)
+	s.mux.HandleFunc("GET /healthz", s.health)
+}
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The engine sees the path as it came: the mux would redirect /socket.io/../ and the like.
+	if strings.HasPrefix(r.URL.Path, "/socket.io/") {
+		s.socketIO(w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+func (s *Server) socketIO(w http.ResponseWriter, r *http.Request) {
+	if s.client.serve(w, r) {
+		return
+	}
+	if r.Method != http.MethodPost {
+		s.io.ServeHTTP(w, r)
+		return
+	}
+	// A deadline for the whole server would end long polls too.
+	c := http.NewResponseController(w)
+	if err := c.SetReadDeadline(time.Now().Add(bodyTime)); err == nil {
+		defer func() { _ = c.SetReadDeadline(time.Time{}) }() // fails only on a connection that is gone
+	}
+	s.io.ServeHTTP(w, r)
+}
+
+// Shutdown refuses new connections and closes the open ones, at most until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error { return s.io.Shutdown(ctx) }
+
+// Close closes everything at once.
+func (s *Server) Close() error { return s.io.Close() }
