@@ -15,6 +15,10 @@ var (
 	// ErrMalformed is wrapped by the error for every message that cannot be read.
 	ErrMalformed = errors.New("rediswire: malformed message")
 
+	// ErrElsewhere is the error for a packet of another namespace, whose channel may have a name that fits. It is
+	// to be ignored.
+	ErrElsewhere = errors.New("rediswire: packet of another namespace")
+
 	// ErrReserved is wrapped by the error for an event name that must not be emitted.
 	ErrReserved = errors.New("rediswire: reserved event name")
 )
@@ -260,7 +264,7 @@ func parsePacket(b []byte, namespace string) (parser.Packet, error) {
 		return p, malformed("packet type", nil)
 	}
 	if p.Namespace != namespace {
-		return p, malformed("packet of another namespace", nil)
+		return p, ErrElsewhere
 	}
 	if len(data) == 0 {
 		return p, malformed("packet without data", nil)

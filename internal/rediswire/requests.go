@@ -139,7 +139,7 @@ func appendBool(dst []byte, b bool) []byte {
 func ParseRequest(b []byte, namespace string) (Request, error) {
 	if len(b) > 0 && b[0] == '{' {
 		r, err := parseJSONRequest(validText(b), namespace)
-		if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrReserved) {
+		if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrReserved) && !errors.Is(err, ErrElsewhere) {
 			err = malformed("request", err)
 		}
 		return r, err
@@ -258,7 +258,7 @@ func (r *Request) readJSONPacket(o object, namespace string) error {
 		}
 	}
 	if name != namespace {
-		return field("packet of another namespace", errJSONKind)
+		return ErrElsewhere
 	}
 	r.Packet = parser.Packet{Type: parser.Event, Namespace: namespace}
 	if r.Packet.Event, r.Packet.Args, err = p.event("data"); err != nil {

@@ -1,0 +1,278 @@
+package redisadapter
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	maxBatch      = 256
+	maxBatchBytes = 1 << 20
+	flushLimit    = time.Second // for what is queued when the publisher is closed
+
+	minBackoff = 50 * time.Millisecond
+	maxBackoff = 2 * time.Second
+)
+
+// queued is a message that waits to be published.
+type queued struct {
+	Publication
+
+	done chan<- error // has room for one; nil where nobody waits
+}
+
+// publisher publishes in batches what the whole process has to say, in order. What happens while Redis is away is
+// in the comment of PubSubOptions.PublishQueue.
+type publisher struct {
+	d        Driver
+	messages int
+	bytes    int
+	count    *counters
+	fault    func(error)
+
+	wake   chan struct{} // holds one token when there is news
+	cancel context.CancelFunc
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	queue   []queued // from first on
+	first   int
+	size    int // bytes of the payloads in queue
+	closed  bool
+	failing error // nil while Redis accepts messages
+}
+
+func newPublisher(d Driver, o PubSubOptions, count *counters, fault func(error)) *publisher {
+	return &publisher{
+		d: d, messages: o.PublishQueue, bytes: o.PublishQueueBytes, count: count, fault: fault,
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+}
+
+// start starts the flusher, which close ends.
+func (p *publisher) start() {
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(context.Background())
+	go p.run(ctx)
+}
+
+// put queues a message. It never blocks. done, which may be nil, is told what became of it.
+func (p *publisher) put(m Publication, done chan<- error) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	p.queue = append(p.queue, queued{m, done})
+	p.size += len(m.Payload)
+	var dropped []queued
+	for n := p.length(); n > 1 && (n > p.messages || p.size > p.bytes); n-- {
+		dropped = append(dropped, p.shift())
+	}
+	p.mu.Unlock()
+	p.signal()
+	p.drop(dropped, ErrDropped)
+	return nil
+}
+
+// wait queues a message and waits until Redis has accepted it.
+func (p *publisher) wait(ctx context.Context, m Publication) error {
+	done := make(chan error, 1)
+	if err := p.put(m, done); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// health is nil, or why messages are not accepted.
+func (p *publisher) health() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failing
+}
+
+// close publishes what is queued, within a second, and ends the flusher.
+func (p *publisher) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.signal()
+	limit := time.AfterFunc(flushLimit, p.cancel)
+	<-p.ended
+	limit.Stop()
+	p.cancel()
+}
+
+func (p *publisher) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *publisher) length() int { return len(p.queue) - p.first }
+
+func (p *publisher) shift() queued {
+	q := p.queue[p.first]
+	p.queue[p.first] = queued{}
+	p.first++
+	p.size -= len(q.Payload)
+	if p.first == len(p.queue) {
+		p.queue, p.first = p.queue[:0], 0
+		if cap(p.queue) > 4*maxBatch {
+			p.queue = nil // a burst is over
+		}
+	} else if p.first > maxBatch && 2*p.first > len(p.queue) {
+		// Move down what is left, so that the slice does not grow for ever while it never runs empty.
+		n := copy(p.queue, p.queue[p.first:])
+		clear(p.queue[n:])
+		p.queue, p.first = p.queue[:n], 0
+	}
+	return q
+}
+
+func (p *publisher) drop(list []queued, err error) {
+	if len(list) == 0 {
+		return
+	}
+	p.count.dropped.Add(uint64(len(list)))
+	answer(list, err)
+	p.fault(err)
+}
+
+func answer(list []queued, err error) {
+	for _, q := range list {
+		if q.done != nil {
+			q.done <- err
+		}
+	}
+}
+
+// run is the flusher. It ends when the publisher is closed and has published what it could.
+func (p *publisher) run(ctx context.Context) {
+	defer close(p.ended)
+	batch := make([]queued, 0, maxBatch)
+	out := make([]Publication, 0, maxBatch)
+	for {
+		var closed bool
+		batch, closed = p.take(batch[:0])
+		if len(batch) == 0 {
+			if closed {
+				return
+			}
+			<-p.wake
+			continue
+		}
+		for len(batch) > 0 {
+			out = out[:0]
+			for _, q := range batch {
+				out = append(out, q.Publication)
+			}
+			sent, err := p.d.Publish(ctx, out)
+			if err == nil {
+				p.count.published.Add(uint64(len(batch)))
+				answer(batch, nil)
+				break
+			}
+			sent = min(max(sent, 0), len(batch))
+			p.count.failed.Add(uint64(sent))
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+			answer(batch[:sent], err)
+			batch = batch[sent:]
+			if !p.recover(ctx, err) {
+				p.drop(append(batch, p.rest()...), ErrClosed)
+				return
+			}
+			batch = p.giveBack(batch)
+		}
+		clear(out)
+		clear(batch[:cap(batch)])
+	}
+}
+
+// take moves the next batch out of the queue.
+func (p *publisher) take(batch []queued) ([]queued, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for size := 0; p.length() > 0 && len(batch) < maxBatch && size < maxBatchBytes; {
+		q := p.shift()
+		size += len(q.Payload)
+		batch = append(batch, q)
+	}
+	return batch, p.closed
+}
+
+func (p *publisher) rest() []queued {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rest := append([]queued(nil), p.queue[p.first:]...)
+	p.queue, p.first, p.size = nil, 0, 0
+	return rest
+}
+
+// giveBack drops of a batch that waited for Redis what the queue, full meanwhile, would have dropped.
+func (p *publisher) giveBack(batch []queued) []queued {
+	p.mu.Lock()
+	over := min(max(p.length()+len(batch)-p.messages, 0), len(batch))
+	p.mu.Unlock()
+	p.drop(batch[:over], ErrDropped)
+	return batch[over:]
+}
+
+// recover waits until Redis is there again. It is false when the publisher was closed instead.
+func (p *publisher) recover(ctx context.Context, err error) bool {
+	p.setFailing(err)
+	p.fault(err)
+	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
+		if !p.sleep(ctx, delay/2+rand.N(delay)) {
+			return false
+		}
+		again := p.connect(ctx)
+		if again == nil {
+			p.setFailing(nil)
+			return true
+		}
+		p.setFailing(fmt.Errorf("%w: %w", ErrUnavailable, again))
+	}
+}
+
+func (p *publisher) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maxBackoff)
+	defer cancel()
+	return p.d.Connect(ctx)
+}
+
+// sleep is false when the publisher is closed.
+func (p *publisher) sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		p.mu.Lock()
+		closed := p.closed
+		p.mu.Unlock()
+		if closed {
+			return false
+		}
+		select {
+		case <-t.C:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-p.wake: // a message, which waits, or close
+		}
+	}
+}
+
+func (p *publisher) setFailing(err error) {
+	p.mu.Lock()
+	p.failing = err
+	p.mu.Unlock()
+}

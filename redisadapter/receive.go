@@ -1,0 +1,356 @@
+package redisadapter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/rediswire"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+const (
+	maxRemoteAsks     = 10_000
+	defaultAskTimeout = time.Minute // where the asking server did not say
+)
+
+// ownPrefixes gives how the messages of a server start: broadcasts and both kinds of requests. They come back to
+// it, and need not be read.
+func ownPrefixes(uid string) [3]string {
+	u := string([]byte{0xa0 | byte(len(uid))}) + uid // a short MessagePack string
+	return [3]string{"\x93" + u, "\x85\xa3uid" + u, `{"uid":"` + uid + `"`}
+}
+
+// receive handles one message. Whatever goes wrong in it is counted and reported, and concerns no other message.
+func (a *pubsub) receive(kind faultKind, channel, payload string) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.c.count.malformed.Add(1)
+			a.fault(faultPanic, fmt.Errorf("%w: %v", errPanic, v))
+		}
+	}()
+	if a.closed.Load() {
+		return
+	}
+	for _, prefix := range a.own {
+		if strings.HasPrefix(payload, prefix) {
+			return
+		}
+	}
+	var err error
+	switch kind {
+	case faultBroadcast:
+		err = a.onBroadcast(channel, payload)
+	case faultRequest:
+		err = a.onRequest(payload)
+	default:
+		err = a.onResponse(payload)
+	}
+	if err != nil && !errors.Is(err, rediswire.ErrElsewhere) {
+		a.c.count.malformed.Add(1)
+		a.fault(kind, err)
+	}
+}
+
+// onBroadcast delivers to sockets here. Where the channel or the rooms concern nobody here, nothing is decoded.
+func (a *pubsub) onBroadcast(channel, payload string) error {
+	x := a.host.Index()
+	if channel != a.channels.Broadcast {
+		room, ok := a.channels.RoomOf(channel)
+		if !ok || !x.Has(room) {
+			return nil
+		}
+	}
+	m, err := rediswire.ParseBroadcast([]byte(payload))
+	if err != nil {
+		return err
+	}
+	if m.UID == a.uid || m.Target.Nobody || !anyRoom(x, m.Target.Rooms) {
+		return nil
+	}
+	p, err := m.Packet(a.name)
+	if err != nil {
+		return err
+	}
+	a.c.count.received.Add(1)
+	_, err = a.Deliver(&p, m.Target.Options)
+	return err
+}
+
+// anyRoom tells whether one of the rooms exists here; it does if there is none.
+func anyRoom(x *adapter.Index, rooms []string) bool {
+	for _, r := range rooms {
+		if x.Has(r) {
+			return true
+		}
+	}
+	return len(rooms) == 0
+}
+
+func (a *pubsub) onRequest(payload string) error {
+	r, err := rediswire.ParseRequest([]byte(payload), a.name)
+	if r.UID == a.uid {
+		return nil
+	}
+	if err != nil {
+		if r.Type == rediswire.RequestBroadcast && r.ID != "" {
+			a.respond(&r, rediswire.AppendCountResponse(nil, r.ID, 0)) // or the peer waits for us in vain
+		}
+		return err
+	}
+	a.c.count.received.Add(1)
+	switch r.Type {
+	case rediswire.RequestSockets, rediswire.RequestAllRooms, rediswire.RequestClientRooms,
+		rediswire.RequestFetch, rediswire.RequestCustom:
+		return a.onQuestion(&r)
+	case rediswire.RequestJoin, rediswire.RequestLeave, rediswire.RequestDisconnect:
+		a.onCommand(&r)
+		return nil
+	case rediswire.RequestServerSide:
+		a.onServerSide(&r)
+		return nil
+	default:
+		return a.onBroadcastWithAck(&r)
+	}
+}
+
+// onQuestion answers what can be answered at once.
+func (a *pubsub) onQuestion(r *rediswire.Request) error {
+	if r.ID == "" {
+		return fmt.Errorf("%w: question without id", rediswire.ErrMalformed)
+	}
+	x := a.host.Index()
+	switch r.Type {
+	case rediswire.RequestSockets:
+		ids := []string{}
+		if !r.Target.Nobody {
+			for _, m := range x.Collect(r.Target.Options) {
+				ids = append(ids, m.ID())
+			}
+		}
+		a.respond(r, rediswire.AppendSocketsResponse(nil, r, ids))
+	case rediswire.RequestAllRooms:
+		a.respond(r, rediswire.AppendRoomsResponse(nil, r, x.AllRooms()))
+	case rediswire.RequestClientRooms:
+		if m, ok := x.Lookup(r.Socket); ok {
+			a.respond(r, rediswire.AppendRoomsResponse(nil, r, x.Rooms(m)))
+		}
+	case rediswire.RequestCustom:
+		a.respond(r, rediswire.AppendCustomResponse(nil, r))
+	default:
+		var sockets []adapter.Remote
+		if !r.Target.Nobody {
+			for _, m := range x.Collect(r.Target.Options) {
+				sockets = append(sockets, a.host.Describe(m))
+			}
+		}
+		a.respond(r, rediswire.AppendFetchResponse(nil, r, sockets))
+	}
+	return nil
+}
+
+// onCommand makes sockets here join, leave or disconnect.
+func (a *pubsub) onCommand(r *rediswire.Request) {
+	c := adapter.Command{Disconnect: r.Type == rediswire.RequestDisconnect, CloseConn: r.Close}
+	switch r.Type {
+	case rediswire.RequestJoin:
+		c.Join = r.Rooms
+	case rediswire.RequestLeave:
+		c.Leave = r.Rooms
+	default:
+	}
+	x := a.host.Index()
+	if r.Socket != "" {
+		m, ok := x.Lookup(r.Socket)
+		if !ok {
+			return
+		}
+		a.host.Command(m, c)
+		if r.ID != "" {
+			a.respond(r, rediswire.AppendDoneResponse(nil, r))
+		}
+		return
+	}
+	if r.Target.Nobody || !c.Disconnect && len(r.Rooms) == 0 {
+		return
+	}
+	for _, m := range x.Collect(r.Target.Options) {
+		a.host.Command(m, c)
+	}
+}
+
+// onServerSide tells the namespace's listeners.
+func (a *pubsub) onServerSide(r *rediswire.Request) {
+	var answer func(args []parser.Arg)
+	if r.ID != "" {
+		var answered atomic.Bool
+		answer = func(args []parser.Arg) {
+			if answered.Swap(true) || a.closed.Load() {
+				return
+			}
+			payload, err := rediswire.AppendServerSideResponse(nil, r.ID, args)
+			if err != nil {
+				a.fault(faultAnswer, err)
+				payload, err = rediswire.AppendServerSideResponse(nil, r.ID, nil)
+			}
+			if err == nil {
+				a.send(a.channels.Response, payload)
+			}
+		}
+	}
+	a.host.ServerSide(r.Packet.Event, r.Packet.Args, answer)
+}
+
+// remoteAsk is a question of another server to sockets here.
+type remoteAsk struct {
+	timer *time.Timer
+	stop  func() // nil until it is known
+}
+
+// onBroadcastWithAck delivers here, tells how many sockets are asked, and passes on each acknowledgement.
+func (a *pubsub) onBroadcastWithAck(r *rediswire.Request) error {
+	key := r.UID + " " + r.ID
+	k, err := a.remember(key, r.Target.Timeout)
+	if errors.Is(err, errAskedAlready) {
+		return nil
+	}
+	if err != nil || r.Target.Nobody {
+		a.forget(key, k)
+		a.respond(r, rediswire.AppendCountResponse(nil, r.ID, 0))
+		return err
+	}
+	o := r.Target.Options
+	o.Flags = adapter.Flags{NoCompress: o.Flags.NoCompress} // Node's receivers ignore flags; volatile would lose answers
+	stop, err := a.Ask(&r.Packet, o, adapter.Question{
+		Counted: func(n int) { a.respond(r, rediswire.AppendCountResponse(nil, r.ID, n)) },
+		Answer:  func(answer adapter.Answer) { a.passAck(r, answer.Args) },
+		Done:    func() { a.forget(key, k) },
+	})
+	if err != nil {
+		a.forget(key, k)
+		a.respond(r, rediswire.AppendCountResponse(nil, r.ID, 0))
+		return err
+	}
+	a.mu.Lock()
+	k.stop = stop
+	kept := a.remotes[key] == k
+	a.mu.Unlock()
+	if !kept {
+		stop()
+	}
+	return nil
+}
+
+var (
+	errAskedAlready = errors.New("redisadapter: asked already")
+	errTooManyAsks  = errors.New("redisadapter: too many broadcasts wait for acknowledgements")
+)
+
+// remember keeps a question until forget, or until the asking server does not wait any more.
+func (a *pubsub) remember(key string, timeout time.Duration) (*remoteAsk, error) {
+	if timeout <= 0 {
+		timeout = defaultAskTimeout
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.remotes == nil:
+		return nil, adapter.ErrClosed
+	case a.remotes[key] != nil:
+		return nil, errAskedAlready
+	case len(a.remotes) >= maxRemoteAsks:
+		return nil, errTooManyAsks
+	}
+	k := &remoteAsk{}
+	k.timer = time.AfterFunc(timeout, func() { a.forget(key, k) })
+	a.remotes[key] = k
+	return k, nil
+}
+
+func (a *pubsub) forget(key string, k *remoteAsk) {
+	a.mu.Lock()
+	if k == nil || a.remotes[key] != k {
+		a.mu.Unlock()
+		return
+	}
+	delete(a.remotes, key)
+	a.mu.Unlock()
+	a.end(k)
+}
+
+func (a *pubsub) end(k *remoteAsk) {
+	k.timer.Stop()
+	a.mu.Lock()
+	stop := k.stop
+	a.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+func (a *pubsub) passAck(r *rediswire.Request, args []parser.Arg) {
+	payload, err := rediswire.AppendAckResponse(nil, r.ID, args)
+	if err != nil {
+		a.fault(faultAnswer, err)
+		payload, err = rediswire.AppendAckResponse(nil, r.ID, nil)
+	}
+	if err == nil {
+		a.respond(r, payload)
+	}
+}
+
+// respond publishes an answer where the asking server hears it.
+func (a *pubsub) respond(r *rediswire.Request, payload []byte) {
+	channel := a.channels.Response
+	if a.c.o.SpecificResponses && rediswire.PlainUID(r.UID) {
+		channel = rediswire.OwnResponse(channel, r.UID)
+	}
+	a.send(channel, payload)
+}
+
+// send publishes without waiting. While the cluster is closed there is nobody to tell of it.
+func (a *pubsub) send(channel string, payload []byte) {
+	_ = a.c.pub.put(Publication{channel, payload}, nil)
+}
+
+// onResponse takes an answer, if it is for a question of this server.
+func (a *pubsub) onResponse(payload string) error {
+	if id, ok := rediswire.PeekResponseID(payload); ok && a.requests.Find(id) == nil {
+		a.c.count.unknown.Add(1)
+		return nil
+	}
+	r, err := rediswire.ParseResponse([]byte(payload))
+	if err != nil {
+		return err
+	}
+	q := a.requests.Find(r.ID)
+	a.mu.Lock()
+	want, ok := a.kinds[r.ID]
+	a.mu.Unlock()
+	if q == nil || !ok {
+		a.c.count.unknown.Add(1)
+		return nil
+	}
+	if r.Kind != want && (r.Kind != rediswire.ResponseCount || want != rediswire.ResponseAck) {
+		return fmt.Errorf("%w: response of another kind than the request", rediswire.ErrMalformed)
+	}
+	a.c.count.received.Add(1)
+	switch r.Kind {
+	case rediswire.ResponseCount:
+		q.Heard("", r.Count)
+	case rediswire.ResponseAck:
+		q.SocketAnswer(adapter.Answer{Args: r.Args()})
+	case rediswire.ResponseServerSide:
+		q.ServerAnswer(adapter.Answer{Args: r.Args()})
+	default:
+		sockets, ok, err := r.Remotes()
+		if ok {
+			q.Remotes("", sockets)
+		}
+		return err
+	}
+	return nil
+}
