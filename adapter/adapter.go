@@ -152,6 +152,8 @@ type Handshake struct {
 
 // Incomplete tells that a question was not answered by all in time. Of a broadcast with acknowledgement,
 // Expected counts the sockets of the servers that said how many they asked.
+//
+//nolint:errname // it reads as what it tells
 type Incomplete struct {
 	Expected, Received int
 	MissingSockets     []string // of this server, in order

@@ -70,7 +70,7 @@ func (l *Local) ask(a *ask, p *parser.Packet, o Options) error {
 }
 
 func (a *ask) fill(x *Index, o Options) []Member {
-	s := scratches.Get().(*scratch)
+	s := newScratch()
 	defer s.free()
 	x.mu.RLock()
 	defer x.mu.RUnlock()

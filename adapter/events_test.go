@@ -49,8 +49,10 @@ func TestIndex_Events(t *testing.T) {
 		{"remove", func() { x.Remove(a) }, "leave-room a a"},
 		{"remove again", func() { x.Remove(a) }, ""},
 		{"remove last", func() { x.Remove(b) }, "leave-room a b, delete-room a b, leave-room red b, delete-room red b"},
-		{"replace", func() { x.Add(newMember("c")); x.Add(newMember("c")) },
-			"create-room c c, join-room c c, leave-room c c, delete-room c c, create-room c c, join-room c c"},
+		{
+			"replace", func() { x.Add(newMember("c")); x.Add(newMember("c")) },
+			"create-room c c, join-room c c, leave-room c c, delete-room c c, create-room c c, join-room c c",
+		},
 	} {
 		c.do()
 		if got := log.take(); got != c.want {

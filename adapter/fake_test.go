@@ -84,11 +84,11 @@ func event(name string, vs ...any) *parser.Packet {
 }
 
 // text is an argument that must be a string.
-func text(t testing.TB, a parser.Arg) string {
-	t.Helper()
+func text(tb testing.TB, a parser.Arg) string {
+	tb.Helper()
 	var s string
 	if err := a.Scan(&s); err != nil {
-		t.Errorf("argument: %v", err)
+		tb.Errorf("argument: %v", err)
 	}
 	return s
 }

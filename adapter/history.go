@@ -204,13 +204,13 @@ func (h *history) session(pid string) (Session, *list.Element) {
 	if e == nil || t.closed {
 		return Session{}, nil
 	}
-	return e.Value.(*session).Session, e
+	return sessionOf(e).Session, e
 }
 
 // expire drops sessions that have ended. The caller holds the lock of the sessions.
 func (h *history) expire(now time.Time) {
 	for e := h.sessions.oldest.Front(); e != nil; e = h.sessions.oldest.Front() {
-		if now.Before(e.Value.(*session).ends) {
+		if now.Before(sessionOf(e).ends) {
 			return
 		}
 		h.forget(e)
@@ -218,8 +218,13 @@ func (h *history) expire(now time.Time) {
 }
 
 func (h *history) forget(e *list.Element) {
-	delete(h.sessions.byPID, e.Value.(*session).PID)
+	delete(h.sessions.byPID, sessionOf(e).PID)
 	h.sessions.oldest.Remove(e)
+}
+
+func sessionOf(e *list.Element) *session {
+	s, _ := e.Value.(*session) // there is nothing else in the list
+	return s
 }
 
 // first is the number of the oldest packet that is kept. The caller holds mu.

@@ -53,7 +53,7 @@ func (l *Local) Deliver(p *parser.Packet, o Options) (int, error) {
 	if l.isClosed() {
 		return 0, ErrClosed
 	}
-	s := scratches.Get().(*scratch)
+	s := newScratch()
 	defer s.free()
 	x := l.host.Index()
 	x.mu.RLock()

@@ -69,7 +69,7 @@ func (c *memory) Close() error {
 	open := c.open
 	c.open = nil
 	c.mu.Unlock()
-	var errs []error
+	errs := make([]error, 0, len(open))
 	for _, a := range open {
 		errs = append(errs, a.Local.Close())
 	}

@@ -3,10 +3,10 @@ package adapter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -362,7 +362,7 @@ func TestRecovery_Compaction(t *testing.T) {
 	r := setupRecovery(t, RecoveryOptions{MaxPackets: 100})
 	add(t, r.index, "a")
 	for i := range 1000 {
-		r.say(t, fmt.Sprint(i), Options{})
+		r.say(t, strconv.Itoa(i), Options{})
 	}
 	h := r.Adapter.(recoveringAdapter).history
 	if len(h.log) > 1000 || len(h.log)-h.head != 100 {
@@ -373,7 +373,7 @@ func TestRecovery_Compaction(t *testing.T) {
 		got := r.got["a"]
 		args := got[len(got)-1-back].Args
 		_, missed, err := r.restore(t, testPID, text(t, args[0]))
-		if err != nil || len(missed) != back || missed[0] != fmt.Sprint(1000-back) {
+		if err != nil || len(missed) != back || missed[0] != strconv.Itoa(1000-back) {
 			t.Errorf("%d back: %d, %v", back, len(missed), err)
 		}
 	}
@@ -420,7 +420,7 @@ func TestRecovery_Reentrant(t *testing.T) {
 	}
 	r.index.Remove(a)
 	r.deliver = func(*parser.Packet, Member) {
-		if err := r.Adapter.Close(); err != nil {
+		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	}

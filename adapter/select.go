@@ -12,7 +12,14 @@ type scratch struct {
 	q       query
 }
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+var scratches sync.Pool // of *scratch
+
+func newScratch() *scratch {
+	if s, ok := scratches.Get().(*scratch); ok {
+		return s
+	}
+	return new(scratch)
+}
 
 // Each calls f for every member that o selects, once each. It goes by the state of the index when it is
 // called and holds no lock while f runs: f may call the index.
@@ -25,7 +32,7 @@ func (x *Index) Each(o Options, f func(m Member)) {
 			return
 		}
 	}
-	s := scratches.Get().(*scratch)
+	s := newScratch()
 	defer s.free()
 	x.mu.RLock()
 	s.members = x.appendSelected(s.members, o, &s.q)
@@ -37,7 +44,7 @@ func (x *Index) Each(o Options, f func(m Member)) {
 
 // Collect gives the members that o selects.
 func (x *Index) Collect(o Options) []Member {
-	s := scratches.Get().(*scratch)
+	s := newScratch()
 	defer s.free()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -49,7 +56,7 @@ func (x *Index) Count(o Options) int {
 	if len(o.Rooms) == 0 && len(o.Except) == 0 {
 		return x.Len()
 	}
-	s := scratches.Get().(*scratch)
+	s := newScratch()
 	defer s.free()
 	x.mu.RLock()
 	s.members = x.appendSelected(s.members, o, &s.q)

@@ -76,6 +76,7 @@ func ids(ss []*Socket) []string {
 }
 
 func testAckAll(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	sayID(sockets(nodes)...)
 	for _, n := range nodes {
@@ -98,6 +99,7 @@ func testAckAll(t *testing.T, w *world) {
 }
 
 func testAckArguments(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	given, want := arguments()
 	for _, s := range sockets(nodes) {
@@ -153,6 +155,7 @@ func testAckArguments(t *testing.T, w *world) {
 }
 
 func testAckNobody(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	sayID(sockets(nodes)...)
 	for _, n := range nodes {
@@ -165,6 +168,7 @@ func testAckNobody(t *testing.T, w *world) {
 }
 
 func testAckSelects(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	all := sockets(nodes)
 	sayID(all...)
@@ -190,6 +194,7 @@ func testAckSelects(t *testing.T, w *world) {
 
 // testAckIncomplete covers the end of the context while sockets here and elsewhere stay silent.
 func testAckIncomplete(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	all := sockets(nodes)
 	for _, silent := range []*Socket{all[0], all[len(all)-1]} {
@@ -229,6 +234,7 @@ func testAckIncomplete(t *testing.T, w *world) {
 
 // testAckLeaving covers that a socket that leaves is not waited for, and is named.
 func testAckLeaving(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	all := sockets(nodes)
 	n := nodes[0]

@@ -23,6 +23,7 @@ func names(s *Socket) []string {
 }
 
 func testBroadcastSelects(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	last := len(nodes) - 1
 	want := map[*Socket]map[string]int{}
@@ -87,6 +88,7 @@ var oddRooms = []string{
 
 // testOddRooms covers T22: what a room is called changes nothing.
 func testOddRooms(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.open(t, "/")
 	for k, n := range nodes {
 		for i, room := range oddRooms {
@@ -124,18 +126,25 @@ func testOddRooms(t *testing.T, w *world) {
 func arguments() (given, want []any) {
 	given = []any{
 		"text", "", "\u2028 \U0001F41F \x00 \"", 0, -1, 1 << 40, 1.5, -0.25, true, false, nil,
-		[]any{}, map[string]any{}, []byte("bytes"), []byte{},
+		[]any{},
+		map[string]any{},
+		[]byte("bytes"),
+		[]byte{},
 		map[string]any{"deep": []any{map[string]any{"bytes": []byte{0, 255}}, []any{[]byte("x")}}, "__proto__": 1},
 	}
 	want = []any{
 		"text", "", "\u2028 \U0001F41F \x00 \"", 0.0, -1.0, float64(1 << 40), 1.5, -0.25, true, false, nil,
-		[]any{}, map[string]any{}, []byte("bytes"), []byte{},
+		[]any{},
+		map[string]any{},
+		[]byte("bytes"),
+		[]byte{},
 		map[string]any{"deep": []any{map[string]any{"bytes": []byte{0, 255}}, []any{[]byte("x")}}, "__proto__": 1.0},
 	}
 	return given, want
 }
 
 func testBroadcastArguments(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	given, want := arguments()
 	for _, n := range nodes {
@@ -146,8 +155,8 @@ func testBroadcastArguments(t *testing.T, w *world) {
 	barrier(t, nodes)
 	for _, s := range sockets(nodes) {
 		got := s.Got()
-		if min := 2 * len(nodes); len(got) < min {
-			t.Errorf("%s got %d events, want at least %d", s.id, len(got), min)
+		if least := 2 * len(nodes); len(got) < least {
+			t.Errorf("%s got %d events, want at least %d", s.id, len(got), least)
 		}
 		for _, r := range got {
 			if r.Event == "none" {
@@ -162,6 +171,7 @@ func testBroadcastArguments(t *testing.T, w *world) {
 }
 
 func testBroadcastFlags(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	flags := []adapter.Flags{{}, {Volatile: true}, {NoCompress: true}, {Volatile: true, NoCompress: true}}
 	for _, n := range nodes {
@@ -186,6 +196,7 @@ func testBroadcastFlags(t *testing.T, w *world) {
 
 // testBroadcastOrder covers that what one goroutine sends arrives in order, whoever it is for.
 func testBroadcastOrder(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	const count = 200
 	options := []adapter.Options{
@@ -232,6 +243,7 @@ func testBroadcastOrder(t *testing.T, w *world) {
 
 // testBroadcastInvalid covers that a packet that cannot be encoded is an error and reaches nobody.
 func testBroadcastInvalid(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	p := &parser.Packet{Type: parser.Event, Namespace: "/", Event: "bad", Args: values(func() {})}
 	for _, n := range nodes {
@@ -251,6 +263,7 @@ func testBroadcastInvalid(t *testing.T, w *world) {
 }
 
 func testRoomEvents(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.open(t, "/")
 	for k, n := range nodes {
 		s := n.connect(t, id(k, 0))
@@ -262,10 +275,14 @@ func testRoomEvents(t *testing.T, w *world) {
 		}
 		testkit.Eventually(t, "the socket is gone", func() bool { return n.index.Len() == 0 && len(n.RoomEvents()) == 8 })
 		want := []adapter.RoomEvent{
-			{Kind: adapter.CreateRoom, Room: s.id, Socket: s.id}, {Kind: adapter.JoinRoom, Room: s.id, Socket: s.id},
-			{Kind: adapter.CreateRoom, Room: "red", Socket: s.id}, {Kind: adapter.JoinRoom, Room: "red", Socket: s.id},
-			{Kind: adapter.LeaveRoom, Room: "red", Socket: s.id}, {Kind: adapter.DeleteRoom, Room: "red", Socket: s.id},
-			{Kind: adapter.LeaveRoom, Room: s.id, Socket: s.id}, {Kind: adapter.DeleteRoom, Room: s.id, Socket: s.id},
+			{Kind: adapter.CreateRoom, Room: s.id, Socket: s.id},
+			{Kind: adapter.JoinRoom, Room: s.id, Socket: s.id},
+			{Kind: adapter.CreateRoom, Room: "red", Socket: s.id},
+			{Kind: adapter.JoinRoom, Room: "red", Socket: s.id},
+			{Kind: adapter.LeaveRoom, Room: "red", Socket: s.id},
+			{Kind: adapter.DeleteRoom, Room: "red", Socket: s.id},
+			{Kind: adapter.LeaveRoom, Room: s.id, Socket: s.id},
+			{Kind: adapter.DeleteRoom, Room: s.id, Socket: s.id},
 		}
 		if got := n.RoomEvents(); !slices.Equal(got, want) {
 			t.Errorf("server %d: %v", k, got)

@@ -32,15 +32,15 @@ type Received struct {
 }
 
 // NewHost returns a namespace without sockets. The test waits for the answers that its sockets give.
-func NewHost(t testing.TB, name string) *Host {
-	t.Helper()
+func NewHost(tb testing.TB, name string) *Host {
+	tb.Helper()
 	h := &Host{name: name, listeners: map[string]func([]any) ([]parser.Arg, bool){}}
 	h.index = adapter.NewIndex(-1, func(e adapter.RoomEvent) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.rooms = append(h.rooms, e)
 	})
-	t.Cleanup(h.work.Wait)
+	tb.Cleanup(h.work.Wait)
 	return h
 }
 
@@ -53,7 +53,6 @@ type Socket struct {
 	handshake adapter.Handshake
 	data      any
 	got       []Received
-	asked     []func(args []parser.Arg)
 	answer    func(args []any) []parser.Arg
 	orders    []adapter.Command
 }
@@ -62,12 +61,12 @@ type Socket struct {
 func (s *Socket) ID() string { return s.id }
 
 // Connect adds a socket to the namespace.
-func (h *Host) Connect(t testing.TB, id string, rooms ...string) *Socket {
-	t.Helper()
+func (h *Host) Connect(tb testing.TB, id string, rooms ...string) *Socket {
+	tb.Helper()
 	s := &Socket{host: h, id: id}
 	h.index.Add(s)
 	if err := h.index.Join(s, rooms...); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

@@ -38,6 +38,7 @@ func serverSideArguments(w *world) (given, want []any) {
 }
 
 func testServerSide(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.open(t, "/")
 	given, want := serverSideArguments(w)
 	for k, n := range nodes {
@@ -72,6 +73,7 @@ func testServerSide(t *testing.T, w *world) {
 }
 
 func testServerSideAnswers(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.open(t, "/")
 	given, want := serverSideArguments(w)
 	for k, n := range nodes {
@@ -110,6 +112,7 @@ func testServerSideAnswers(t *testing.T, w *world) {
 
 // testServerSideIncomplete covers servers that nobody listens on.
 func testServerSideIncomplete(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.open(t, "/")
 	n, others := nodes[0], nodes[1:]
 	last := nodes[len(nodes)-1]
@@ -145,6 +148,7 @@ func testServerSideIncomplete(t *testing.T, w *world) {
 
 // testNamespaces covers T22 for namespaces: each is alone, whatever it is called.
 func testNamespaces(t *testing.T, w *world) {
+	t.Helper()
 	spaces := []string{
 		"/", "/a", "/a#", "/a#b", "/*", "/?", "/[a]", "/[", "/\\", "/\u00e9t\u00e9", "/\U0001F41F", "/a b", "/a,b", "/a/b", "/%23",
 	}

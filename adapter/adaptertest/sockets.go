@@ -26,6 +26,7 @@ var selections = []adapter.Options{
 }
 
 func testFetch(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	all := sockets(nodes)
 	auth := map[string]any{"token": "t", "n": 1.0}
@@ -104,6 +105,7 @@ func (s *Socket) compare(t *testing.T, r adapter.Remote) {
 }
 
 func testCount(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	for _, n := range nodes {
 		for _, o := range selections {
@@ -121,6 +123,7 @@ func testCount(t *testing.T, w *world) {
 }
 
 func testCommandRooms(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	all := sockets(nodes)
 	model := map[*Socket][]string{}
@@ -176,6 +179,7 @@ func testCommandRooms(t *testing.T, w *world) {
 }
 
 func testCommandDisconnect(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	all := sockets(nodes)
 	left := map[*Socket]adapter.Command{}
@@ -210,6 +214,7 @@ func testCommandDisconnect(t *testing.T, w *world) {
 
 // testClose covers that one server leaving does not hurt the others.
 func testClose(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	sayID(sockets(nodes)...)
 	first, rest := nodes[0], nodes[1:]
@@ -221,13 +226,13 @@ func testClose(t *testing.T, w *world) {
 		pending <- first.BroadcastWithAck(t.Context(), packet(first, "never answered"), o, func(adapter.Answer) {})
 	}()
 	testkit.Eventually(t, "the question arrives", func() bool { return silent.Has("never answered") })
-	if err := first.Adapter.Close(); err != nil {
+	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-pending; !errors.Is(err, adapter.ErrClosed) {
 		t.Errorf("pending question: error %v", err)
 	}
-	if err := first.Adapter.Close(); err != nil {
+	if err := first.Close(); err != nil {
 		t.Errorf("second Close: %v", err)
 	}
 	if err := first.Broadcast(t.Context(), packet(first, "late"), adapter.Options{}); !errors.Is(err, adapter.ErrClosed) {
@@ -268,6 +273,7 @@ func testClose(t *testing.T, w *world) {
 
 // testConcurrent uses everything at once; what it finds, the race detector tells.
 func testConcurrent(t *testing.T, w *world) {
+	t.Helper()
 	nodes := w.populate(t)
 	sayID(sockets(nodes)...)
 	ctx := deadline(t)
