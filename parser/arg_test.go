@@ -405,7 +405,7 @@ func TestEncode_UserPlaceholder(t *testing.T) {
 func TestEncode_Errors(t *testing.T) {
 	t.Parallel()
 	for _, p := range []parser.Packet{
-		{Type: 9}, {Type: parser.BinaryEvent}, {Type: parser.Event, Namespace: "x"}, {Type: parser.Event, Namespace: "/a,b"},
+		{Type: 9}, {Type: 7}, {Type: parser.Event, Namespace: "x"}, {Type: parser.Event, Namespace: "/a,b"},
 		{Type: parser.Connect, Data: parser.Bytes(nil)}, {Type: parser.ConnectError, Data: parser.Value(inner{Bytes: []byte("x")})},
 	} {
 		if f, err := parser.JSON().Encode(&p, 5); err == nil {

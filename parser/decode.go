@@ -97,7 +97,7 @@ func (d *jsonDecoder) text(p *Packet, data []byte) (bool, error) {
 		if want, rest, err = attachments(rest, d.limits.Attachments); err != nil {
 			return false, err
 		}
-		t -= BinaryEvent - Event
+		t = t.text()
 	}
 	*p = Packet{Type: t, Namespace: "/"}
 	var err error

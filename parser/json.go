@@ -47,16 +47,17 @@ func Reserved(event string) bool {
 	return false
 }
 
-// Encode implements [Parser]. Whether there is a binary form is for the arguments to say.
+// Encode implements [Parser]. The arguments say whether the packet gets a binary form; BinaryEvent and BinaryAck are
+// taken for Event and Ack, so that what an old server sends to the cluster does no harm.
 func (j *jsonParser) Encode(p *Packet, protocol int) (Frames, error) {
 	e := newEncoder(j.codec)
 	defer e.free()
-	if err := e.packet(p); err != nil {
+	t := p.Type.text()
+	if err := e.packet(p, t); err != nil {
 		return Frames{}, err
 	}
-	t := '0' + byte(p.Type)
 	var room [24]byte
-	head := append(room[:0], t)
+	head := append(room[:0], '0'+byte(t))
 	var att [][]byte
 	if n := len(e.att); n > 0 {
 		if err := e.checkPlaceholders(p); err != nil {
@@ -69,6 +70,14 @@ func (j *jsonParser) Encode(p *Packet, protocol int) (Frames, error) {
 	out := make([]byte, len(head)+len(e.buf))
 	copy(out[copy(out, head):], e.buf)
 	return Frames{Head: out, Attachments: att}, nil
+}
+
+// text gives the type without regard to binary.
+func (t Type) text() Type {
+	if t == BinaryEvent || t == BinaryAck {
+		return t - (BinaryEvent - Event)
+	}
+	return t
 }
 
 // checkPlaceholders refuses objects of an application's own that look like placeholders of attachments that do not
@@ -89,7 +98,7 @@ func (e *encoder) checkPlaceholders(p *Packet) error {
 }
 
 // packet appends what follows the type and the number of attachments.
-func (e *encoder) packet(p *Packet) error {
+func (e *encoder) packet(p *Packet, t Type) error {
 	if p.Namespace != "/" && p.Namespace != "" {
 		if p.Namespace[0] != '/' || strings.IndexByte(p.Namespace, ',') >= 0 {
 			return ErrNamespace
@@ -99,9 +108,9 @@ func (e *encoder) packet(p *Packet) error {
 	if p.HasID {
 		e.buf = strconv.AppendUint(e.buf, p.ID, 10)
 	}
-	switch p.Type {
+	switch t {
 	case Event, Ack:
-		return e.args(p)
+		return e.args(p, t == Event)
 	case Connect, ConnectError:
 		if p.Data.IsZero() {
 			return nil
@@ -119,10 +128,10 @@ func (e *encoder) packet(p *Packet) error {
 	return errPacketType
 }
 
-func (e *encoder) args(p *Packet) error {
+func (e *encoder) args(p *Packet, event bool) error {
 	e.buf = append(e.buf, '[')
-	comma := p.Type == Event
-	if comma {
+	comma := event
+	if event {
 		e.buf = appendString(e.buf, p.Event)
 	}
 	for i := range p.Args {

@@ -79,7 +79,7 @@ func (d *decoder) binary(p *parser.Packet, in []byte) error {
 	if t, _, _ = mpack.Read(f.nsp); t.Kind != mpack.Str {
 		return errNamespace
 	}
-	if p.Namespace, err = d.namespace(t.Data); err != nil {
+	if p.Namespace, err = namespaceOf(t.Data); err != nil {
 		return err
 	}
 	if f.id != nil {
@@ -147,8 +147,8 @@ func integer(t *mpack.Token) (uint64, bool) {
 	return 0, false
 }
 
-func (d *decoder) namespace(b []byte) (string, error) {
-	if len(b) > 16*parser.MaxNamespace || !utf8.Valid(b) {
+func namespaceOf(b []byte) (string, error) {
+	if len(b) == 0 || b[0] != '/' || len(b) > 16*parser.MaxNamespace || !utf8.Valid(b) {
 		return "", errNamespace
 	}
 	if string(b) == "/" {
@@ -246,16 +246,16 @@ func (d *decoder) text(p *parser.Packet, in []byte) error {
 	if _, err := jsonscan.Value(in, d.limits.Depth); err != nil {
 		return errSyntax
 	}
-	var f struct{ Type, Nsp, Data parser.Arg }
+	var f map[string]parser.Arg
 	if err := parser.RawJSON(append([]byte(nil), in...)).Scan(&f); err != nil {
 		return errType
 	}
-	typ, err := f.Type.Any()
+	typ, err := f["type"].Any()
 	n, ok := typ.(float64)
 	if err != nil || !ok || n < 0 || n > float64(parser.BinaryAck) || n != math.Trunc(n) {
 		return errType
 	}
-	nsp, err := f.Nsp.Any()
+	nsp, err := f["nsp"].Any()
 	ns, ok := nsp.(string)
 	if err != nil || !ok {
 		return errNamespace
@@ -263,12 +263,12 @@ func (d *decoder) text(p *parser.Packet, in []byte) error {
 	*p = parser.Packet{Type: parser.Type(n), Namespace: ns}
 	switch p.Type {
 	case parser.Connect, parser.Disconnect:
-		if !f.Data.IsZero() {
+		if !f["data"].IsZero() {
 			return errPayload
 		}
 	case parser.ConnectError:
 		var s string
-		if v, err := f.Data.Any(); err != nil {
+		if v, err := f["data"].Any(); err != nil {
 			return errPayload
 		} else if s, ok = v.(string); !ok {
 			return errPayload
@@ -277,6 +277,6 @@ func (d *decoder) text(p *parser.Packet, in []byte) error {
 	default: // no client writes events as text
 		return errType
 	}
-	p.Namespace, err = d.namespace([]byte(p.Namespace))
+	p.Namespace, err = namespaceOf([]byte(p.Namespace))
 	return err
 }

@@ -13,7 +13,7 @@ import (
 // that carry no event are JSON text.
 //
 // Differs from Node: negative ids, ids above [parser.MaxID], reserved event names and names that are neither a string
-// nor a number are refused; so are strings that are not UTF-8 where they name something.
+// nor a number are refused; so are names that are not UTF-8, and namespaces that do not begin with a slash.
 //
 // Node: socket.io-msgpack-parser/lib/index.ts
 func New() parser.Parser { return codec{} }
@@ -21,9 +21,15 @@ func New() parser.Parser { return codec{} }
 type codec struct{}
 
 // Encode implements [parser.Parser].
+//
+// Like the JSON codec it takes BinaryEvent and BinaryAck for Event and Ack.
 func (codec) Encode(p *parser.Packet, protocol int) (parser.Frames, error) {
 	switch p.Type {
 	case parser.Event, parser.Ack:
+	case parser.BinaryEvent, parser.BinaryAck:
+		plain := *p
+		plain.Type -= parser.BinaryEvent - parser.Event
+		p = &plain
 	case parser.Connect, parser.Disconnect, parser.ConnectError:
 		if protocol == 4 {
 			return encodeText(p)
