@@ -26,7 +26,7 @@ type conn struct {
 	sockets []*Socket
 	pending []attempt     // CONNECTs that are not answered yet
 	request *http.Request // until the first namespace is joined
-	timer   *time.Timer   // of Config.ConnectTimeout, until then
+	timer   *time.Timer   // of Config.ConnectTimeout, until then; later of close
 
 	closed atomic.Bool // set under mu
 
@@ -192,16 +192,32 @@ func (c *conn) violation(what string, err error) {
 	c.close()
 }
 
-// close closes the connection. The sockets end at once, also where the transport still has to tell the client.
+// closeGrace is how long a polling connection has to find a poll that tells the client of its end.
+const closeGrace = 50 * time.Millisecond
+
+// close closes the connection.
+//
+// Node: socket.io/lib/client.ts close
 func (c *conn) close() {
-	websocket := c.eng.Transport() == "websocket"
-	_ = c.eng.Close() // it is closed already
-	if websocket {
+	_ = c.eng.Close() // it never fails
+	if c.eng.Transport() == "websocket" {
 		c.end(ReasonForcedClose)
-	} else {
-		c.end(ReasonForcedServerClose) // of no effect where a poll was there to tell the client
+		return
 	}
+	// Without a pending poll the engine waits for one before it tells us, but the sockets end now.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.timer = time.AfterFunc(closeGrace, c.forced)
 }
+
+// forced is called by a timer.
+func (c *conn) forced() { c.end(ReasonForcedServerClose) }
 
 // disconnect ends all sockets, telling the client, and closes the connection.
 //
@@ -221,7 +237,6 @@ func (c *conn) disconnect() {
 func (c *conn) timeout() {
 	c.mu.Lock()
 	idle := len(c.sockets) == 0
-	c.timer = nil
 	c.mu.Unlock()
 	if idle {
 		c.close()
