@@ -84,8 +84,9 @@ func (a Arg) IsBinary() bool {
 	case argValue:
 		b, ok := a.v.([]byte)
 		return ok && b != nil
+	default:
+		return false
 	}
-	return false
 }
 
 // HasBinary tells whether the argument is or contains binary. It is false for one that cannot be encoded.
@@ -104,8 +105,9 @@ func (a Arg) HasBinary() bool {
 		e := newEncoder(a.codec())
 		defer e.free()
 		return e.value(a.v) == nil && len(e.att) > 0
+	default:
+		return false
 	}
-	return false
 }
 
 // AppendJSON appends the JSON text of the argument to dst; "null" for an absent one.

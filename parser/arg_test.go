@@ -137,8 +137,11 @@ func TestValue_Forms(t *testing.T) {
 		{"nil", nil, `null`},
 		{"string", "a\"\\\b\f\n\r\t\x01\x7f\u00e9\u2028\xff</b>", `"a\"\\\b\f\n\r\t\u0001` + "\x7f\u00e9\u2028\ufffd" + `</b>"`},
 		{"bools", []any{true, false}, `[true,false]`},
-		{"integers", []any{int(-1), int8(-2), int16(3), int32(4), int64(-1 << 63), uint(5), uint8(6), uint16(7), uint32(8), uint64(1<<64 - 1)},
-			`[-1,-2,3,4,-9223372036854775808,5,6,7,8,18446744073709551615]`},
+		{
+			"integers",
+			[]any{int(-1), int8(-2), int16(3), int32(4), int64(-1 << 63), uint(5), uint8(6), uint16(7), uint32(8), uint64(1<<64 - 1)},
+			`[-1,-2,3,4,-9223372036854775808,5,6,7,8,18446744073709551615]`,
+		},
 		{"floats", []any{0.1, 1e21, 1e-7, 1e20, 1e-6, 1e300, -2.5, float32(0.1), float32(1e-7), 100.0}, `[0.1,1e+21,1e-7,100000000000000000000,0.000001,1e+300,-2.5,0.1,1e-7,100]`},
 		{"nil slices and maps", []any{[]byte(nil), []string(nil), []any(nil), map[string]any(nil), (*int)(nil), json.RawMessage(nil)}, `[null,null,null,null,null,null]`},
 		{"strings", []string{"a", "\n"}, `["a","\n"]`},
@@ -405,8 +408,12 @@ func TestEncode_UserPlaceholder(t *testing.T) {
 func TestEncode_Errors(t *testing.T) {
 	t.Parallel()
 	for _, p := range []parser.Packet{
-		{Type: 9}, {Type: 7}, {Type: parser.Event, Namespace: "x"}, {Type: parser.Event, Namespace: "/a,b"},
-		{Type: parser.Connect, Data: parser.Bytes(nil)}, {Type: parser.ConnectError, Data: parser.Value(inner{Bytes: []byte("x")})},
+		{Type: 9},
+		{Type: 7},
+		{Type: parser.Event, Namespace: "x"},
+		{Type: parser.Event, Namespace: "/a,b"},
+		{Type: parser.Connect, Data: parser.Bytes(nil)},
+		{Type: parser.ConnectError, Data: parser.Value(inner{Bytes: []byte("x")})},
 	} {
 		if f, err := parser.JSON().Encode(&p, 5); err == nil {
 			t.Errorf("%+v: %s", p, f.Head)

@@ -102,7 +102,7 @@ func (d *jsonDecoder) text(p *Packet, data []byte) (bool, error) {
 	*p = Packet{Type: t, Namespace: "/"}
 	var err error
 	if len(rest) > 0 && rest[0] == '/' {
-		if p.Namespace, rest, err = d.namespace(rest, t == Connect); err != nil {
+		if p.Namespace, rest, err = d.namespace(rest); err != nil {
 			return false, err
 		}
 	}
@@ -139,7 +139,7 @@ func attachments(b []byte, limit int) (n int, rest []byte, err error) {
 }
 
 // namespace reads a name up to the first comma or the end.
-func (d *jsonDecoder) namespace(b []byte, connect bool) (name string, rest []byte, err error) {
+func (d *jsonDecoder) namespace(b []byte) (name string, rest []byte, err error) {
 	n, after := len(b), len(b)
 	if i := bytes.IndexByte(b, ','); i >= 0 {
 		n, after = i, i+1

@@ -34,7 +34,10 @@ type encoder struct {
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
 func newEncoder(c Codec) *encoder {
-	e := encoders.Get().(*encoder) //nolint:forcetypeassert // the pool holds nothing else
+	e, ok := encoders.Get().(*encoder)
+	if !ok { // the pool holds nothing else
+		e = new(encoder)
+	}
 	e.codec = c
 	return e
 }
@@ -71,9 +74,10 @@ func (e *encoder) arg(a Arg) error {
 		return nil
 	case argValue:
 		return e.value(a.v)
+	default:
+		e.buf = append(e.buf, "null"...)
+		return nil
 	}
-	e.buf = append(e.buf, "null"...)
-	return nil
 }
 
 // json appends JSON from a decoder, whose placeholders get the numbers that they have in this packet.

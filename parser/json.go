@@ -124,8 +124,9 @@ func (e *encoder) packet(p *Packet, t Type) error {
 		return nil
 	case Disconnect:
 		return nil
+	default:
+		return errPacketType
 	}
-	return errPacketType
 }
 
 func (e *encoder) args(p *Packet, event bool) error {

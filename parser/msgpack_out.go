@@ -29,8 +29,9 @@ func appendMsgpack(dst []byte, a Arg) ([]byte, error) {
 		return msgp.AppendBytes(dst, a.raw), nil
 	case argValue:
 		return appendMsgpackGo(dst, a.v, a.codec(), 0)
+	default:
+		return msgp.AppendNil(dst), nil
 	}
-	return msgp.AppendNil(dst), nil
 }
 
 // appendMsgpackGo appends a Go value. What is none of Go's basic types goes by way of JSON, so that the rules of

@@ -90,8 +90,9 @@ func mayHoldBytes(v any) bool {
 		return false
 	}
 	t := reflect.TypeOf(v)
-	if c, ok := classes.Load(t); ok {
-		return c.(bool) //nolint:forcetypeassert // the map holds nothing else
+	if known, ok := classes.Load(t); ok {
+		c, ok := known.(bool)
+		return c && ok // it is a bool
 	}
 	c := typeMayHoldBytes(t, map[reflect.Type]bool{})
 	classes.Store(t, c)
@@ -127,13 +128,15 @@ func typeMayHoldBytes(t reflect.Type, seen map[reflect.Type]bool) bool {
 	case reflect.Pointer, reflect.Map, reflect.Array:
 		return typeMayHoldBytes(t.Elem(), seen)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if typeMayHoldBytes(t.Field(i).Type, seen) {
+		for f := range t.Fields() {
+			if typeMayHoldBytes(f.Type, seen) {
 				return true
 			}
 		}
+		return false
+	default:
+		return false
 	}
-	return false
 }
 
 // isBytes tells whether t is a slice of bytes that encoding/json would make base64 of.

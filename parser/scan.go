@@ -37,8 +37,9 @@ func (a Arg) Scan(dst any) error {
 		return a.scanEncoded(dst)
 	case argValue:
 		return a.scanEncoded(dst)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // Any gives the argument as nil, bool, float64, string, []any, map[string]any or []byte.

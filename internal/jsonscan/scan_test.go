@@ -118,9 +118,11 @@ func TestPlaceholders(t *testing.T) {
 		{"the last counts", `[{"_placeholder":true,"_placeholder":false,"num":0},{"_placeholder":false,"_placeholder":true,"num":0,"num":4}]`, []int{4}},
 		{"inside another", `{"a":{"_placeholder":true,"num":1},"_placeholder":true,"num":0}`, []int{0}},
 		{"several", `[{"_placeholder":true,"num":1},{"b":{"_placeholder":true,"num":0}}]`, []int{1, 0}},
-		{"bad numbers", `[{"_placeholder":true},{"_placeholder":true,"num":"0"},{"_placeholder":true,"num":-1},{"_placeholder":true,"num":0.5},` +
-			`{"_placeholder":true,"num":1e9},{"_placeholder":true,"num":10000000000},{"_placeholder":true,"num":[0]},{"_placeholder":true,"num":"splice"}]`,
-			[]int{-1, -1, -1, -1, -1, -1, -1, -1}},
+		{
+			"bad numbers", `[{"_placeholder":true},{"_placeholder":true,"num":"0"},{"_placeholder":true,"num":-1},{"_placeholder":true,"num":0.5},` +
+				`{"_placeholder":true,"num":1e9},{"_placeholder":true,"num":10000000000},{"_placeholder":true,"num":[0]},{"_placeholder":true,"num":"splice"}]`,
+			[]int{-1, -1, -1, -1, -1, -1, -1, -1},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

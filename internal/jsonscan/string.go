@@ -1,6 +1,7 @@
 package jsonscan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -160,10 +161,8 @@ func keyIs(lit []byte, name string) bool {
 // Unquoted gives the content of lit, a valid JSON string with its quotes, which it aliases where it can.
 func Unquoted(lit []byte) []byte {
 	in := lit[1 : len(lit)-1]
-	for _, c := range in {
-		if c == '\\' {
-			return AppendUnquoted(make([]byte, 0, len(in)), lit)
-		}
+	if bytes.IndexByte(in, '\\') >= 0 {
+		return AppendUnquoted(make([]byte, 0, len(in)), lit)
 	}
 	return in
 }

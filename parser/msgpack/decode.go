@@ -143,6 +143,7 @@ func integer(t *mpack.Token) (uint64, bool) {
 		if t.F >= 0 && t.F < 1<<63 && t.F == math.Trunc(t.F) {
 			return uint64(t.F), true
 		}
+	default:
 	}
 	return 0, false
 }
@@ -215,7 +216,7 @@ func args(p *parser.Packet, n int, b []byte) (err error) {
 
 // name gives the name of an event: a string, or a number as JavaScript writes it.
 func name(t *mpack.Token) (string, error) {
-	s := ""
+	var s string
 	switch t.Kind {
 	case mpack.Str:
 		if !utf8.Valid(t.Data) {

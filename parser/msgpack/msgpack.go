@@ -5,8 +5,9 @@
 package msgpack
 
 import (
-	"github.com/sockeye-io/sockeye/parser"
 	"github.com/tinylib/msgp/msgp"
+
+	"github.com/sockeye-io/sockeye/parser"
 )
 
 // New returns the codec. Each packet is one MessagePack map in a binary message; for peers of revision 4 those

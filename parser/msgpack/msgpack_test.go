@@ -135,8 +135,10 @@ func TestDecoder_Refuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	for _, in := range []string{``, `{`, `[]`, `1`, `{"type":2,"nsp":"/","data":["a"]}`, `{"type":0}`, `{"nsp":"/"}`, `{"type":"0","nsp":"/"}`, `{"type":0.5,"nsp":"/"}`,
-		`{"type":0,"nsp":"/","data":{}}`, `{"type":1,"nsp":"/","data":null}`, `{"type":4,"nsp":"/"}`, `{"type":4,"nsp":"/","data":{}}`, `{"type":0,"nsp":1}`, `{"type":-1,"nsp":"/"}`, `{"type":4,"nsp":"/","DATA":"x"}`, `{"type":4,"nsp":"","data":"x"}`} {
+	for _, in := range []string{
+		``, `{`, `[]`, `1`, `{"type":2,"nsp":"/","data":["a"]}`, `{"type":0}`, `{"nsp":"/"}`, `{"type":"0","nsp":"/"}`, `{"type":0.5,"nsp":"/"}`,
+		`{"type":0,"nsp":"/","data":{}}`, `{"type":1,"nsp":"/","data":null}`, `{"type":4,"nsp":"/"}`, `{"type":4,"nsp":"/","data":{}}`, `{"type":0,"nsp":1}`, `{"type":-1,"nsp":"/"}`, `{"type":4,"nsp":"/","DATA":"x"}`, `{"type":4,"nsp":"","data":"x"}`,
+	} {
 		if _, err := add(t, parser.Limits{}, 4, []byte(in), false); err == nil {
 			t.Errorf("%s: accepted", in)
 		}
@@ -230,7 +232,8 @@ func TestEncode_Errors(t *testing.T) {
 func FuzzDecodeMsgpack(f *testing.F) {
 	for _, b := range [][]byte{
 		message("type", 2, "nsp", "/x", "data", []any{"e", 1, "x", []byte{1}, map[string]any{"a": nil}}, "id", 7),
-		message("type", 0, "nsp", "/", "data", map[string]any{"token": "x"}), message("type", 3, "nsp", "/", "id", 1, "data", []any{}), {0xdf, 0xff, 0xff, 0xff, 0xff},
+		message("type", 0, "nsp", "/", "data", map[string]any{"token": "x"}), message("type", 3, "nsp", "/", "id", 1, "data", []any{}),
+		{0xdf, 0xff, 0xff, 0xff, 0xff},
 	} {
 		f.Add(b, true, 5)
 		f.Add(b, true, 4)

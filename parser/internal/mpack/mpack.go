@@ -177,6 +177,7 @@ func Skip(b []byte, depth int) (rest []byte, binary bool, err error) {
 				n *= 2
 			}
 			left = append(left, n+1)
+		default:
 		}
 		for len(left) > 0 {
 			top := len(left) - 1
