@@ -221,8 +221,16 @@ func (p *publisher) rest() []queued {
 // giveBack drops of a batch that waited for Redis what the queue, full meanwhile, would have dropped.
 func (p *publisher) giveBack(batch []queued) []queued {
 	p.mu.Lock()
-	over := min(max(p.length()+len(batch)-p.messages, 0), len(batch))
+	n, size := p.length()+len(batch), p.size
 	p.mu.Unlock()
+	for _, q := range batch {
+		size += len(q.Payload)
+	}
+	over := 0
+	for ; over < len(batch) && n > 1 && (n > p.messages || size > p.bytes); n-- {
+		size -= len(batch[over].Payload)
+		over++
+	}
 	p.drop(batch[:over], ErrDropped)
 	return batch[over:]
 }

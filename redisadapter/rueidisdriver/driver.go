@@ -36,10 +36,11 @@ type driver struct {
 
 	making atomic.Bool // the client is being made, which shall not dial
 
+	running sync.WaitGroup // goroutines of subscriptions
+
 	mu     sync.Mutex
 	client rueidis.Client // made at first use
 	closed bool
-	subs   map[*subscription]struct{}
 }
 
 // New makes a driver with that option; nothing is dialed yet. Several addresses are those of Sentinels: a Redis
@@ -57,7 +58,8 @@ func New(o rueidis.ClientOption) (redisadapter.Driver, error) {
 	}
 	o.DisableCache = true
 	o.DisableRetry = true
-	o.PipelineMultiplex = -1 // one connection, which keeps the order
+	o.PipelineMultiplex = -1  // one connection, which keeps the order
+	o.AlwaysPipelining = true // reads also while nothing is asked, and so notices at once that a connection is lost
 	if o.ConnWriteTimeout == 0 {
 		o.ConnWriteTimeout = defaultWriteTimeout
 	}
@@ -69,7 +71,6 @@ func New(o rueidis.ClientOption) (redisadapter.Driver, error) {
 	}
 	d := &driver{
 		addr: strings.Join(o.InitAddress, ", "),
-		subs: map[*subscription]struct{}{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	o.DialCtxFn = d.dialer(o)
@@ -120,8 +121,20 @@ func (d *driver) dialer(
 		if err != nil {
 			return nil, &dialError{err}
 		}
-		return nc, nil
+		return &boundConn{nc, context.AfterFunc(d.ctx, func() { _ = nc.Close() })}, nil
 	}
+}
+
+// boundConn is closed when the driver is, so that a Redis that accepts and says nothing delays no Close.
+type boundConn struct {
+	net.Conn
+
+	unbind func() bool
+}
+
+func (c *boundConn) Close() error {
+	c.unbind()
+	return c.Conn.Close()
 }
 
 func dial(ctx context.Context, o rueidis.ClientOption, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
@@ -208,7 +221,13 @@ func (d *driver) Subscribers(ctx context.Context, channel string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	counts, err := client.Do(ctx, client.B().PubsubNumsub().Channel(channel).Build()).AsIntMap()
+	var counts map[string]int64
+	for range 2 { // a connection that was lost meanwhile may be found out only now
+		counts, err = client.Do(ctx, client.B().PubsubNumsub().Channel(channel).Build()).AsIntMap()
+		if refused := (*rueidis.RedisError)(nil); err == nil || errors.As(err, &refused) || ctx.Err() != nil {
+			break
+		}
+	}
 	if err != nil {
 		return 0, d.fail(err)
 	}
@@ -225,12 +244,8 @@ func (d *driver) Close() error {
 	}
 	d.closed = true
 	client := d.client
-	subs := d.subs
-	d.subs = nil
 	d.mu.Unlock()
-	for s := range subs {
-		_ = s.Close() // it returns nil
-	}
+	d.running.Wait() // their contexts are done
 	if client != nil {
 		client.Close()
 	}

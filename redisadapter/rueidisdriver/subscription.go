@@ -61,7 +61,7 @@ func (d *driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisa
 		cancel()
 		return nil, redisadapter.ErrClosed
 	}
-	d.subs[s] = struct{}{}
+	d.running.Add(1)
 	d.mu.Unlock()
 	first := make(chan error, 1)
 	go s.run(run, first)
@@ -80,6 +80,7 @@ func (d *driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisa
 
 // run keeps a connection open. It ends when the subscription is closed, or when the first connection fails.
 func (s *subscription) run(ctx context.Context, first chan<- error) {
+	defer s.d.running.Done()
 	defer close(s.ended)
 	delay := minBackoff
 	for {
@@ -306,15 +307,12 @@ func (s *subscription) signal() {
 	}
 }
 
-// Close closes the connection.
+// Close closes the connection. The driver waits for the goroutine, which may be in the middle of making a connection
+// that only the driver can stop.
 func (s *subscription) Close() error {
 	s.cancel()
-	s.d.mu.Lock()
-	delete(s.d.subs, s)
-	s.d.mu.Unlock()
 	s.telling.Lock()
 	s.muted = true
 	s.telling.Unlock()
-	<-s.ended
 	return nil
 }
