@@ -15,6 +15,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engineio"
 	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/parser"
 )
 
 func TestMain(m *testing.M) { testkit.Main(m) }
@@ -288,4 +289,16 @@ func decode(t testing.TB, text string, v any) {
 	if err := json.Unmarshal([]byte(text), v); err != nil {
 		t.Fatalf("%q: %v", text, err)
 	}
+}
+
+// parserArg is what OfFunc's function gets.
+type parserArg = parser.Arg
+
+// connected counts the sockets of a namespace.
+func connected(n *sockeye.Namespace) int {
+	count := 0
+	for range n.Sockets() {
+		count++
+	}
+	return count
 }
