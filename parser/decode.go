@@ -12,6 +12,7 @@ import (
 const (
 	DefaultAttachments = 10
 	DefaultDepth       = 64
+	DefaultArgs        = 1024
 	DefaultBytes       = 1_000_000
 )
 
@@ -23,6 +24,7 @@ const MaxNamespace = 256
 func (l Limits) WithDefaults() Limits {
 	l.Attachments = limit(l.Attachments, DefaultAttachments)
 	l.Depth = limit(l.Depth, DefaultDepth)
+	l.Args = limit(l.Args, DefaultArgs)
 	l.Bytes = limit(l.Bytes, DefaultBytes)
 	return l
 }
@@ -200,7 +202,7 @@ func (d *jsonDecoder) args(p *Packet, b []byte) (marked bool, err error) {
 	if b[0] != '[' {
 		return false, errPayload
 	}
-	elems, marked, err := jsonscan.Array(room[:0], b, d.limits.Depth)
+	elems, marked, err := jsonscan.Array(room[:0], b, d.limits.Depth, d.limits.Args)
 	if err != nil {
 		return false, errPayload
 	}

@@ -69,5 +69,6 @@ type Frames struct {
 type Limits struct {
 	Attachments int // for one packet; default 10
 	Depth       int // nesting of arrays and objects; default 64
+	Args        int // elements of the payload of one EVENT or ACK, the event's name among them; default 1,024
 	Bytes       int // sum of the attachments of one packet, in bytes; default 1,000,000
 }

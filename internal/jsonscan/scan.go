@@ -13,6 +13,7 @@ const MaxDepth = 10_000
 var (
 	ErrSyntax = errors.New("jsonscan: invalid JSON")
 	ErrDepth  = errors.New("jsonscan: nested too deeply")
+	ErrCount  = errors.New("jsonscan: too many elements")
 )
 
 // Span is the place of a value in a text.
@@ -22,11 +23,12 @@ type Span struct {
 
 // Array checks that b is one JSON array and appends the places of its elements to dst. marked tells whether
 // an object with the key "_placeholder" occurs. depth bounds the nesting of arrays and objects, the outer one
-// included; anything outside 1...MaxDepth means MaxDepth. Texts must be UTF-8.
+// included; anything outside 1...MaxDepth means MaxDepth. most bounds the elements; 0 is no bound. Texts must be
+// UTF-8.
 //
 // Differs from encoding/json: invalid UTF-8 is an error.
-func Array(dst []Span, b []byte, depth int) (elems []Span, marked bool, err error) {
-	s := scanner{b: b, limit: bound(depth)}
+func Array(dst []Span, b []byte, depth, most int) (elems []Span, marked bool, err error) {
+	s := scanner{b: b, limit: bound(depth), most: most}
 	s.space()
 	if s.i == len(b) || b[s.i] != '[' {
 		return dst, false, ErrSyntax
@@ -53,7 +55,8 @@ func bound(depth int) int {
 type scanner struct {
 	b      []byte
 	i      int
-	limit  int
+	limit  int // of nesting
+	most   int // elements that run splits off
 	marked bool
 }
 
@@ -92,6 +95,9 @@ func (s *scanner) run(dst []Span, split bool) ([]Span, error) {
 				return dst, s.end()
 			}
 			if split && len(stack) == 1 {
+				if s.most > 0 && len(dst) == s.most {
+					return dst, ErrCount
+				}
 				dst = append(dst, Span{start, s.i})
 			}
 			var ok bool

@@ -88,7 +88,7 @@ func TestArray_Elements(t *testing.T) {
 		{`["_placeholder"]`, []string{`"_placeholder"`}, false},
 		{`[[{"a":{"\u005f\u0070laceholder":1}}],2]`, []string{`[{"a":{"\u005f\u0070laceholder":1}}]`, `2`}, true},
 	} {
-		spans, marked, err := Array(nil, []byte(c.in), 0)
+		spans, marked, err := Array(nil, []byte(c.in), 0, 0)
 		var got []string
 		for _, s := range spans {
 			got = append(got, c.in[s.Start:s.End])
@@ -98,7 +98,7 @@ func TestArray_Elements(t *testing.T) {
 		}
 	}
 	for _, s := range []string{``, `1`, `{}`, `"a"`, `[1`} {
-		if _, _, err := Array(nil, []byte(s), 0); err == nil {
+		if _, _, err := Array(nil, []byte(s), 0, 0); err == nil {
 			t.Errorf("%s: accepted", s)
 		}
 	}
@@ -188,7 +188,7 @@ func TestArray_AllocatesNothing(t *testing.T) {
 	in := []byte(`["event",{"a":[1,2,3]},"text"]`)
 	if n := testing.AllocsPerRun(100, func() {
 		var room [8]Span
-		if _, _, err := Array(room[:0], in, 64); err != nil {
+		if _, _, err := Array(room[:0], in, 64, 0); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
@@ -226,7 +226,7 @@ func FuzzJSONScan(f *testing.F) {
 		if n := members(v); n != total && !duplicates(b) {
 			t.Fatalf("%q: %d members, want %d", b, total, n)
 		}
-		if spans, _, err := Array(nil, b, 0); err == nil {
+		if spans, _, err := Array(nil, b, 0, 0); err == nil {
 			if a, ok := v.([]any); !ok || len(a) != len(spans) {
 				t.Fatalf("%q: %d elements", b, len(spans))
 			}
@@ -295,7 +295,7 @@ func BenchmarkArray(b *testing.B) {
 			b.SetBytes(int64(len(in)))
 			var room [8]Span
 			for b.Loop() {
-				if _, _, err := Array(room[:0], in, 64); err != nil {
+				if _, _, err := Array(room[:0], in, 64, 0); err != nil {
 					b.Fatal(err)
 				}
 			}

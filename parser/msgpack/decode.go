@@ -17,6 +17,7 @@ var (
 	errType      = invalid("invalid packet type")
 	errNamespace = invalid("invalid namespace")
 	errPayload   = invalid("invalid payload")
+	errCount     = invalid("too many arguments")
 	errID        = invalid("invalid packet id")
 	errReserved  = invalid("reserved event name")
 )
@@ -164,6 +165,9 @@ func (d *decoder) payload(p *parser.Packet, data []byte) error {
 	case parser.Event, parser.Ack:
 		if data == nil || t.Kind != mpack.Array {
 			return errPayload
+		}
+		if t.Len > d.limits.Args {
+			return errCount
 		}
 		return args(p, t.Len, rest)
 	case parser.Connect:

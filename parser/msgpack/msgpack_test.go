@@ -2,6 +2,7 @@ package msgpack
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"strings"
@@ -285,4 +286,23 @@ func BenchmarkMsgpack(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestDecoder_BoundsArguments(t *testing.T) {
+	t.Parallel()
+	packet := func(args int) []byte {
+		b := []byte("\x83\xa4type\x02\xa3nsp\xa1/\xa4data\xdd")
+		b = binary.BigEndian.AppendUint32(b, uint32(args+1))
+		return append(append(b, "\xa1a"...), make([]byte, args)...)
+	}
+	for _, c := range []struct {
+		args int
+		ok   bool
+	}{{parser.DefaultArgs - 1, true}, {parser.DefaultArgs, false}, {900_000, false}} {
+		var p parser.Packet
+		done, err := New().NewDecoder(parser.Limits{}, 5).Add(&p, packet(c.args), true)
+		if done != c.ok || !c.ok && !errors.Is(err, parser.ErrInvalid) {
+			t.Errorf("%d arguments: %v, %v", c.args, done, err)
+		}
+	}
 }
