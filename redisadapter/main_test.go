@@ -23,6 +23,7 @@ var limits = []adaptertest.Limit{
 func TestPubSub_ConformanceFake(t *testing.T) {
 	t.Parallel()
 	adaptertest.Run(t, func(t *testing.T, servers int) []adapter.Cluster {
+		t.Helper()
 		hub := redistest.NewHub()
 		var all []adapter.Cluster
 		for range servers {
@@ -39,6 +40,7 @@ func TestPubSub_ConformanceRedis(t *testing.T) {
 			t.Parallel()
 			redis := testkit.StartRedis(t)
 			adaptertest.Run(t, func(t *testing.T, servers int) []adapter.Cluster {
+				t.Helper()
 				var all []adapter.Cluster
 				for range servers {
 					d, err := rueidisdriver.FromURL(redis.URL())

@@ -80,7 +80,7 @@ type Stats struct {
 	Failed    uint64 // messages that Redis refused or that a lost connection swallowed, perhaps after Redis had them
 	Received  uint64 // messages from other servers that concerned this one
 	Malformed uint64 // messages that could not be read and were skipped
-	Unknown   uint64 // responses that nobody waits for
+	Unknown   uint64 // responses that nobody here waits for, such as those to other servers
 	Gaps      uint64 // times the subscription was lost
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -241,10 +242,10 @@ func TestPubSub_RedisRestart(t *testing.T) {
 	redis.Stop()
 	testkit.Eventually(t, "the loss is known", func() bool { return a.cluster.Health() != nil && b.cluster.Health() != nil })
 	for i := range 10 {
-		if err := a.Broadcast(context.Background(), packet(fmt.Sprint(i)), adapter.Options{Rooms: []string{"r"}}); err != nil {
+		if err := a.Broadcast(context.Background(), packet(strconv.Itoa(i)), adapter.Options{Rooms: []string{"r"}}); err != nil {
 			t.Fatal(err)
 		}
-		if !sa.Has(fmt.Sprint(i)) {
+		if !sa.Has(strconv.Itoa(i)) {
 			t.Error("not delivered to the socket of this server")
 		}
 	}

@@ -60,7 +60,7 @@ func (a *pubsub) Broadcast(ctx context.Context, p *parser.Packet, o adapter.Opti
 	if room, one := onlyRoom(o.Rooms); one {
 		channel = a.channels.Room(room)
 	}
-	if o.Flags.Volatile && a.c.pub.health() != nil {
+	if failing := a.c.pub.health() != nil; failing && o.Flags.Volatile {
 		a.c.count.dropped.Add(1)
 		return nil
 	}

@@ -3,6 +3,7 @@ package redisadapter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -82,12 +83,7 @@ func (a *pubsub) onBroadcast(channel, payload string) error {
 
 // anyRoom tells whether one of the rooms exists here; it does if there is none.
 func anyRoom(x *adapter.Index, rooms []string) bool {
-	for _, r := range rooms {
-		if x.Has(r) {
-			return true
-		}
-	}
-	return len(rooms) == 0
+	return len(rooms) == 0 || slices.ContainsFunc(rooms, x.Has)
 }
 
 func (a *pubsub) onRequest(payload string) error {

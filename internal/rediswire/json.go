@@ -107,7 +107,9 @@ func jsonText(v json.RawMessage) (string, bool) {
 	return numberText(f), true
 }
 
-func (o object) target(key string) (Target, error) {
+// target gives the sockets that the key "opts" selects.
+func (o object) target() (Target, error) {
+	const key = "opts"
 	var t Target
 	if o.absent(key) {
 		return t, field(key, errJSONObject)

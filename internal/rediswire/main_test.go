@@ -30,46 +30,46 @@ type command struct {
 	Args    []string `json:"args"`
 }
 
-func load(t testing.TB, name string) []vector {
-	t.Helper()
+func load(tb testing.TB, name string) []vector {
+	tb.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var f struct{ Vectors []vector }
 	if err := json.Unmarshal(b, &f); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if len(f.Vectors) == 0 {
-		t.Fatalf("%s: no vectors", name)
+		tb.Fatalf("%s: no vectors", name)
 	}
 	return f.Vectors
 }
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
 // published gives every payload that a capture has on channels of a kind: "#", "-request#" or "-response#".
-func published(t testing.TB, kind string, files ...string) map[string][]byte {
-	t.Helper()
+func published(tb testing.TB, kind string, files ...string) map[string][]byte {
+	tb.Helper()
 	all := map[string][]byte{}
 	for _, f := range files {
-		for _, v := range load(t, f) {
+		for _, v := range load(tb, f) {
 			for i, c := range v.Commands {
 				if c.Command == "PUBLISH" && channelKind(c.Channel) == kind {
-					all[f+": "+v.Name+" "+string(rune('a'+i))] = unhex(t, c.Payload)
+					all[f+": "+v.Name+" "+string(rune('a'+i))] = unhex(tb, c.Payload)
 				}
 			}
 		}
 	}
 	if len(all) == 0 {
-		t.Fatal("no payloads")
+		tb.Fatal("no payloads")
 	}
 	return all
 }

@@ -192,10 +192,10 @@ func (r *Request) readBody(o object, namespace string) (err error) {
 		if r.old(o) {
 			return r.readSocket(o)
 		}
-		r.Target, err = o.target("opts")
+		r.Target, err = o.target()
 		return err
 	case RequestFetch:
-		r.Target, err = o.target("opts")
+		r.Target, err = o.target()
 		return err
 	case RequestServerSide:
 		if r.Packet.Event, r.Packet.Args, err = o.event("data"); err != nil {
@@ -203,7 +203,7 @@ func (r *Request) readBody(o object, namespace string) (err error) {
 		}
 		return CheckServerSide(r.Packet.Event)
 	default:
-		if r.Target, err = o.target("opts"); err != nil {
+		if r.Target, err = o.target(); err != nil {
 			return err
 		}
 		return r.readJSONPacket(o, namespace)
@@ -229,7 +229,7 @@ func (r *Request) readRooms(o object) (err error) {
 		r.Rooms = []string{room}
 		return r.readSocket(o)
 	}
-	if r.Target, err = o.target("opts"); err != nil {
+	if r.Target, err = o.target(); err != nil {
 		return err
 	}
 	if o.absent("rooms") {

@@ -163,7 +163,7 @@ func (d *driver) use() (rueidis.Client, error) {
 	client, err := rueidis.NewClient(d.option)
 	d.making.Store(false)
 	// For a single Redis there is a client in spite of the error, which dials when it is used, under a context.
-	if client == nil || err != nil && !(single && errors.Is(err, errNotYet)) {
+	if undialed := single && errors.Is(err, errNotYet); client == nil || err != nil && !undialed {
 		if client != nil {
 			client.Close()
 		}
