@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -301,4 +303,33 @@ func connected(n *sockeye.Namespace) int {
 		count++
 	}
 	return count
+}
+
+// rawConn is a WebSocket connection that does nothing by itself: it does not even answer heartbeats.
+type rawConn struct{ net.Conn }
+
+func rawWebSocket(t testing.TB, b *bundle) rawConn {
+	t.Helper()
+	host := strings.TrimPrefix(strings.TrimSuffix(b.url, "/socket.io/"), "http://")
+	c, err := net.Dial("tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() }) // it may be closed already
+	_, err = io.WriteString(c, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: "+host+
+		"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rawConn{c}
+}
+
+// write sends one short text frame.
+func (c rawConn) write(t testing.TB, text string) {
+	t.Helper()
+	frame := append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
+	if _, err := c.Write(frame); err != nil {
+		t.Fatal(err)
+	}
 }
