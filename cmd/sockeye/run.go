@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// version ends in -dev between releases.
+const version = "0.1.0-dev"
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitError = 1 // it could not do what was asked
+	exitUsage = 2 // it was asked in a wrong way
+)
+
+// invocation is what the process was started with.
+type invocation struct {
+	args   []string
+	env    func(name string) string
+	stdout io.Writer
+	stderr io.Writer
+
+	// For tests: listening is told the address, once; drain is how long clients have to take leave, 0 = drainTime.
+	listening func(addr string)
+	drain     time.Duration
+}
+
+// usageError is a fault in the arguments or in the environment.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// run executes one command and returns the exit code of the process. It ends when the command has, or
+// when ctx has ended and the command has cleaned up.
+func run(ctx context.Context, in invocation) int {
+	root := &cobra.Command{
+		Use:           "sockeye",
+		Short:         "A Socket.IO server",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetArgs(in.args)
+	root.SetOut(in.stdout)
+	root.SetErr(in.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(serveCommand(in), versionCommand(in))
+	for _, c := range append(root.Commands(), root) {
+		check := c.Args
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(in.stderr, "sockeye: %v\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		fmt.Fprintln(in.stderr, `Try "sockeye help".`)
+		return exitUsage
+	}
+	return exitError
+}
+
+func versionCommand(in invocation) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(in.stdout, "sockeye %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+			return err
+		},
+	}
+}
