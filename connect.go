@@ -88,7 +88,7 @@ var errInvalidNamespace = &ConnectError{Message: "Invalid namespace"}
 // middleware asks the connection middleware. A session that can be recovered may be spared it.
 func (t *connectTask) middleware(ctx context.Context) error {
 	s := t.s
-	if s.nsp.srv.cfg.Recovery != nil {
+	if s.nsp.srv.cfg.Recovery != nil && !s.conn.v4 {
 		s.extra().pid = randomID()
 		if s.nsp.srv.cfg.Recovery.SkipMiddlewares && t.restore() {
 			return nil
