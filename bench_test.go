@@ -2,11 +2,9 @@ package sockeye_test
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,42 +15,29 @@ import (
 
 // parked is a server whose clients are polling ones that never poll: what is sent to them only goes through
 // their queues.
-func parked(t testing.TB, clients int, cfg sockeye.Config) *sockeye.Server {
-	t.Helper()
+func parked(tb testing.TB, clients int, cfg sockeye.Config) *sockeye.Server {
+	tb.Helper()
 	cfg.Queue = sockeye.SendQueue{MaxPackets: 8, OnFull: sockeye.DropOldest}
 	cfg.PingInterval = time.Hour
 	srv, err := sockeye.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := srv.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	request := func(method, query, body string) string {
-		w := httptest.NewRecorder()
-		var r io.Reader
-		if body != "" {
-			r = strings.NewReader(body)
-		}
-		srv.ServeHTTP(w, httptest.NewRequest(method, "/socket.io/?EIO=4&transport=polling"+query, r))
-		if w.Code != http.StatusOK {
-			t.Fatalf("status %d: %s", w.Code, w.Body)
-		}
-		return w.Body.String()
-	}
+	b := &bundle{Server: srv, t: tb}
 	for range clients {
-		var open struct{ SID string }
-		decode(t, request(http.MethodGet, "", "")[1:], &open)
-		request(http.MethodPost, "&sid="+open.SID, "40")
+		b.park()
 	}
 	for connected(srv.Of("/")) < clients {
 		runtime.Gosched()
 	}
 	for range 20 { // the queues are full and as large as they get
 		if err := srv.Emit("warm", "up"); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return srv
@@ -86,7 +71,7 @@ func TestBroadcast_AllocatesNothingForEachReceiver(t *testing.T) {
 
 func BenchmarkBroadcast(b *testing.B) {
 	for _, clients := range []int{1, 100, 10_000} {
-		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+		b.Run(strconv.Itoa(clients), func(b *testing.B) {
 			s := parked(b, clients, sockeye.Config{})
 			payload := strings.Repeat("x", 64)
 			b.ReportAllocs()

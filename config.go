@@ -175,7 +175,7 @@ const (
 const unlimited = int(^uint(0) >> 1)
 
 // withDefaults fills in what is zero.
-func (c Config) withDefaults() Config {
+func withDefaults(c Config) Config {
 	c.Path = or(c.Path, "/socket.io/")
 	c.ConnectTimeout = or(c.ConnectTimeout, 45*time.Second)
 	c.AckTimeout = or(c.AckTimeout, 30*time.Second)

@@ -1,7 +1,6 @@
 package sockeye
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -29,6 +28,8 @@ type conn struct {
 	timer   *time.Timer   // of Config.ConnectTimeout, until then; later of close
 
 	closed atomic.Bool // set under mu
+
+	live atomic.Int32 // sockets and attempts whose worker has not done with them
 
 	pauseMu sync.Mutex // serializes Pause and Resume of eng
 	pauses  int        // sockets whose inbox is full
@@ -180,14 +181,12 @@ func (c *conn) leave(s *Socket) {
 
 // violation closes the connection of a client that does not follow the protocol.
 func (c *conn) violation(what string, err error) {
-	l := c.srv.cfg.Logger
-	ctx := context.Background()
-	if l.Enabled(ctx, slog.LevelDebug) {
+	if l := c.srv.debugging(); l != nil {
 		attrs := []slog.Attr{slog.String("what", what), slog.String("transport", c.eng.Transport())}
 		if err != nil {
 			attrs = append(attrs, slog.Any("error", err))
 		}
-		l.LogAttrs(ctx, slog.LevelDebug, "protocol violation", attrs...)
+		l.LogAttrs(quiet, slog.LevelDebug, "protocol violation", attrs...)
 	}
 	c.close()
 }

@@ -36,9 +36,11 @@ func (c *conn) connect(name string, auth parser.Arg) {
 		return
 	}
 	twice := slices.ContainsFunc(c.pending, func(a attempt) bool { return a.name == name })
-	full := len(c.sockets)+len(c.pending) >= c.srv.cfg.Limits.Namespaces
+	limit := c.srv.cfg.Limits.Namespaces
+	full := len(c.sockets)+len(c.pending) >= limit || int(c.live.Load())/2 >= limit // those that end count a while
 	if !twice && !full {
 		c.pending = append(c.pending, attempt{name, s})
+		c.live.Add(1)
 	}
 	c.mu.Unlock()
 	switch {
@@ -59,6 +61,7 @@ func (t *connectTask) Run() {
 	n := c.srv.namespaceFor(withoutSocket{ctx}, t.name, t.auth, s)
 	if n == nil {
 		c.forget(s)
+		c.live.Add(-1)
 		s.end(ReasonServerDisconnect)
 		c.refuse(t.name, errInvalidNamespace)
 		return
@@ -68,6 +71,7 @@ func (t *connectTask) Run() {
 	err := t.middleware(ctx)
 	if err != nil || !t.join() {
 		c.forget(s)
+		c.live.Add(-1)
 		s.end(ReasonServerDisconnect)
 		n.index.Remove(s.member()) // the rooms that a middleware let it join
 		if err != nil {
@@ -76,7 +80,9 @@ func (t *connectTask) Run() {
 		n.release()
 		return
 	}
-	s.debug("socket connected", slog.Bool("recovered", s.Recovered()))
+	if l := c.srv.debugging(); l != nil {
+		l.LogAttrs(quiet, slog.LevelDebug, "socket connected", append(s.attrs(), slog.Bool("recovered", s.Recovered()))...)
+	}
 	s.tellConnected()
 	(*socketTask)(s).Run()
 }

@@ -295,3 +295,18 @@ func TestServer_ClosedServerRefuses(t *testing.T) {
 	}
 	testkit.Eventually(t, "nobody is left", func() bool { return b.Conns() == 0 })
 }
+
+// A polling client that does not poll cannot be told, so its sockets end without waiting for the transport.
+func TestSocket_ForcedServerClose(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	reasons := make(chan sockeye.Reason, 1)
+	b.OnConnection(func(_ context.Context, s *sockeye.Socket) {
+		s.OnDisconnect(func(r sockeye.Reason) { reasons <- r })
+	})
+	sid := b.park()
+	b.post(sid, "42[]")
+	if r := get(t, "disconnect", reasons); r != sockeye.ReasonForcedServerClose {
+		t.Errorf("reason %q", r)
+	}
+}

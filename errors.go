@@ -43,9 +43,11 @@ var (
 // context and matches [ErrClosed].
 //
 // Node: socket.io/lib/socket-types.ts DisconnectReason
-type Reason string
+type Reason string //nolint:errname // Node's word; it is an error by the way
 
 // The reasons.
+//
+//nolint:errname // see Reason
 const (
 	ReasonClientDisconnect  Reason = "client namespace disconnect"
 	ReasonServerDisconnect  Reason = "server namespace disconnect"
@@ -62,7 +64,7 @@ const (
 func (r Reason) Error() string { return "sockeye: disconnected: " + string(r) }
 
 // Is tells that a reason is an ErrClosed too.
-func (r Reason) Is(target error) bool { return target == ErrClosed } //nolint:errorlint // Is compares
+func (r Reason) Is(target error) bool { return target == ErrClosed }
 
 // recoverable tells whether a socket that ended so may come back.
 func (r Reason) recoverable() bool {

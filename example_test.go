@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net/http"
 	"time"
 
@@ -15,7 +14,8 @@ import (
 func Example() {
 	io, err := sockeye.New(sockeye.Config{})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer io.Close()
 	io.On("join", sockeye.Func(func(ctx context.Context, room string) error {
@@ -48,7 +48,8 @@ const (
 func ExampleEvent() {
 	io, err := sockeye.New(sockeye.Config{})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer io.Close()
 	ChatMsg.On(io, func(ctx context.Context, m Msg) error {
@@ -69,7 +70,8 @@ func ExampleEvent() {
 func ExampleNamespace_Use() {
 	io, err := sockeye.New(sockeye.Config{})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer io.Close()
 	io.Of("/admin").Use(func(ctx context.Context, s *sockeye.Socket) error {
@@ -87,7 +89,8 @@ func ExampleNamespace_Use() {
 func ExampleSocket_EmitWithAck() {
 	io, err := sockeye.New(sockeye.Config{})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer io.Close()
 	io.OnConnection(func(ctx context.Context, s *sockeye.Socket) {

@@ -60,9 +60,9 @@ func (r *recorder) panics() []string {
 }
 
 // setup starts a server, which cfg may be missing, and stops it with the test.
-func setup(t testing.TB, cfgs ...sockeye.Config) *bundle {
-	t.Helper()
-	b := &bundle{t: t, faults: &recorder{}}
+func setup(tb testing.TB, cfgs ...sockeye.Config) *bundle {
+	tb.Helper()
+	b := &bundle{t: tb, faults: &recorder{}}
 	var cfg sockeye.Config
 	if len(cfgs) > 0 {
 		cfg = cfgs[0]
@@ -72,14 +72,14 @@ func setup(t testing.TB, cfgs ...sockeye.Config) *bundle {
 	}
 	srv, err := sockeye.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b.Server = srv
 	web := httptest.NewServer(srv)
 	b.url = web.URL + "/socket.io/"
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := srv.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		web.Close()
 	})
@@ -253,13 +253,13 @@ func echo(l interface {
 }
 
 // get waits for a value from a channel.
-func get[T any](t testing.TB, what string, c <-chan T) T {
-	t.Helper()
+func get[T any](tb testing.TB, what string, c <-chan T) T {
+	tb.Helper()
 	select {
 	case v := <-c:
 		return v
 	case <-time.After(testkit.Scale(10 * time.Second)):
-		t.Fatalf("not within the time limit: %s", what)
+		tb.Fatalf("not within the time limit: %s", what)
 		panic("unreachable")
 	}
 }
@@ -286,10 +286,10 @@ func (l *logs) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func decode(t testing.TB, text string, v any) {
-	t.Helper()
+func decode(tb testing.TB, text string, v any) {
+	tb.Helper()
 	if err := json.Unmarshal([]byte(text), v); err != nil {
-		t.Fatalf("%q: %v", text, err)
+		tb.Fatalf("%q: %v", text, err)
 	}
 }
 
@@ -308,28 +308,57 @@ func connected(n *sockeye.Namespace) int {
 // rawConn is a WebSocket connection that does nothing by itself: it does not even answer heartbeats.
 type rawConn struct{ net.Conn }
 
-func rawWebSocket(t testing.TB, b *bundle) rawConn {
-	t.Helper()
+func rawWebSocket(tb testing.TB, b *bundle) rawConn {
+	tb.Helper()
 	host := strings.TrimPrefix(strings.TrimSuffix(b.url, "/socket.io/"), "http://")
 	c, err := net.Dial("tcp", host)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() }) // it may be closed already
+	tb.Cleanup(func() { _ = c.Close() }) // it may be closed already
 	_, err = io.WriteString(c, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: "+host+
 		"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return rawConn{c}
 }
 
 // write sends one short text frame.
-func (c rawConn) write(t testing.TB, text string) {
-	t.Helper()
+func (c rawConn) write(tb testing.TB, text string) {
+	tb.Helper()
 	frame := append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
 	if _, err := c.Write(frame); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
+}
+
+// park connects a polling client that never polls, and gives the id of its session.
+func (b *bundle) park() (sid string) {
+	b.t.Helper()
+	var open struct{ SID string }
+	decode(b.t, b.request(http.MethodGet, "", "")[1:], &open)
+	b.post(open.SID, "40")
+	return open.SID
+}
+
+// post sends Engine.IO packets of a parked client.
+func (b *bundle) post(sid, packets string) {
+	b.t.Helper()
+	b.request(http.MethodPost, "&sid="+sid, packets)
+}
+
+func (b *bundle) request(method, query, body string) string {
+	b.t.Helper()
+	w := httptest.NewRecorder()
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	b.ServeHTTP(w, httptest.NewRequest(method, "/socket.io/?EIO=4&transport=polling"+query, r))
+	if w.Code != http.StatusOK {
+		b.t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
 }

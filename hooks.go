@@ -41,8 +41,7 @@ func (s *Server) report(ctx context.Context, err error) {
 
 func (s *Server) log(ctx context.Context, err error) {
 	level, attrs := slog.LevelWarn, []slog.Attr{slog.Any("error", err)}
-	var pe *PanicError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*PanicError](err); ok {
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("stack", string(pe.Stack)))
 	}

@@ -3,6 +3,7 @@ package sockeye
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,9 +42,7 @@ func (l *listeners) change(f func(t *table)) {
 	defer l.mu.Unlock()
 	old := l.table()
 	t := &table{any: slices.Clone(old.any), use: slices.Clone(old.use), on: make(map[string][]*listener, len(old.on)+1)}
-	for k, v := range old.on {
-		t.on[k] = v
-	}
+	maps.Copy(t.on, old.on)
 	f(t)
 	l.cur.Store(t)
 }

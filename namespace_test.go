@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -390,5 +391,49 @@ func TestSocket_Handshake(t *testing.T) {
 		if r == nil || r.Header.Get("X-Custom") != "one" || r.URL.Query().Get("b") != " x" {
 			t.Errorf("%s request %+v", what, r)
 		}
+	}
+}
+
+// Connecting and leaving again and again makes no more workers than connections may have namespaces.
+func TestNamespace_SocketsThatDoNotEndCount(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sockeye.Config{Limits: sockeye.Limits{Namespaces: 3}})
+	release := make(chan struct{})
+	b.OnConnection(func(context.Context, *sockeye.Socket) { <-release })
+	p := b.dial()
+	for range 6 {
+		p.join("/", "")
+		p.send("1")
+	}
+	p.send("0")
+	p.want(`4{"message":"Too many namespaces"}`)
+	close(release)
+	testkit.Eventually(t, "room again", func() bool {
+		p.send("0")
+		return strings.HasPrefix(p.next(), `0{"sid"`)
+	})
+}
+
+// The request of the first namespace is the one that the application's own HTTP middleware has seen.
+func TestRequestFrom_KeepsTheContext(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	type key struct{}
+	users := make(chan any, 1)
+	b.Use(func(ctx context.Context, s *sockeye.Socket) error {
+		users <- sockeye.RequestFrom(ctx).Context().Value(key{})
+		if sockeye.SocketFrom(ctx) != s || ctx.Err() != nil {
+			t.Error("a context that is not the socket's")
+		}
+		return nil
+	})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "user")))
+	}))
+	defer web.Close()
+	b.url = web.URL + "/socket.io/"
+	b.connect()
+	if u := get(t, "request", users); u != "user" {
+		t.Errorf("user %v", u)
 	}
 }

@@ -187,7 +187,7 @@ func TestPanicError(t *testing.T) {
 	var pe *sockeye.PanicError
 	var ee *sockeye.EventError
 	err := errors.Join(b.faults.all()...)
-	if !errors.As(err, &pe) || !errors.As(err, &ee) || pe.Value != cause || len(pe.Stack) == 0 || ee.Event != "x" {
+	if !errors.As(err, &pe) || !errors.As(err, &ee) || !errors.Is(pe.Value.(error), cause) || len(pe.Stack) == 0 || ee.Event != "x" {
 		t.Fatalf("reported %v", err)
 	}
 	if got, want := ee.Error(), `sockeye: event "x": sockeye: panic in handler: cause`; got != want {

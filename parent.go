@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 
 	"github.com/sockeye-io/sockeye/parser"
 )
@@ -47,7 +48,7 @@ func (s *Server) OfFunc(f func(ctx context.Context, name string, auth parser.Arg
 func (s *Server) addParent(match func(ctx context.Context, name string, auth parser.Arg) error) *Parent {
 	p := &Parent{srv: s, match: match}
 	s.mu.Lock()
-	s.parents = append(s.parents[:len(s.parents):len(s.parents)], p)
+	s.parents = append(slices.Clip(s.parents), p)
 	s.mu.Unlock()
 	return p
 }

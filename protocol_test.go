@@ -13,7 +13,8 @@ import (
 )
 
 // protocolServer behaves as the black-box suite of the protocol wants it.
-func protocolServer(t testing.TB, cfg sockeye.Config) *bundle {
+func protocolServer(t *testing.T, cfg sockeye.Config) *bundle {
+	t.Helper()
 	b := setup(t, cfg)
 	handle := func(n *sockeye.Namespace) {
 		n.OnConnection(func(_ context.Context, s *sockeye.Socket) {

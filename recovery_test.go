@@ -12,7 +12,6 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/testkit"
-	"github.com/sockeye-io/sockeye/parser"
 )
 
 // session is what a client needs to come back.
@@ -128,8 +127,7 @@ func TestRecovery(t *testing.T) {
 	rooms := s.Rooms()
 	slices.Sort(rooms[1:])
 	var data struct{ N int }
-	arg, _ := s.Data().(parser.Arg)
-	if !s.Recovered() || s.ID() != first.SID || !slices.Equal(rooms, []string{first.SID, "r"}) || arg.Scan(&data) != nil || data.N != 7 {
+	if !s.Recovered() || s.ID() != first.SID || !slices.Equal(rooms, []string{first.SID, "r"}) || s.ScanData(&data) != nil || data.N != 7 {
 		t.Errorf("recovered %v, id %q, rooms %q, data %+v", s.Recovered(), s.ID(), rooms, data)
 	}
 	if len(asked) != 2 {

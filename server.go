@@ -39,7 +39,7 @@ type Server struct {
 // New checks c, reporting all faults, connects its adapter and returns a running server, which must be closed.
 func New(c Config) (*Server, error) {
 	sameCodec := c.Parser == nil
-	c = c.withDefaults()
+	c = withDefaults(c)
 	if err := c.validate(); err != nil {
 		return nil, err
 	}

@@ -133,6 +133,18 @@ func (s *Socket) SetData(v any) {
 	s.mu.Unlock()
 }
 
+// ScanData scans the data of the socket into dst, whether it was set on this server or restored by recovery. Without
+// data dst is left as it is.
+//
+// Node: socket.io/lib/socket.ts data
+func (s *Socket) ScanData(dst any) error {
+	v := s.Data()
+	if v == nil {
+		return nil
+	}
+	return parser.Value(v).Scan(dst)
+}
+
 // Join puts the socket into rooms: into all, or with an error into none. Errors: ErrTooManyRooms, ErrRoomName,
 // ErrClosed.
 //

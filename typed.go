@@ -41,7 +41,7 @@ type (
 	// Protocol: socket.io v5, "Acknowledgement"
 	PeerError = event.PeerError
 
-	// Args, embedded in a struct, makes its exported fields positional arguments.
+	// Args is to be embedded in a struct: it makes the exported fields positional arguments.
 	//
 	// Protocol: socket.io v5, "Sending and receiving data"
 	Args = event.Args

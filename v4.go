@@ -2,7 +2,6 @@ package sockeye
 
 import (
 	"net/url"
-
 	"strings"
 
 	"github.com/sockeye-io/sockeye/parser"

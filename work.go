@@ -153,7 +153,10 @@ func (s *Socket) finish() {
 	if e != nil && joined {
 		s.tell("disconnect listener", &e.disconnected, r)
 	}
-	s.debug("socket disconnected", slog.String("reason", string(r)))
+	if l := s.nsp.srv.debugging(); l != nil {
+		l.LogAttrs(quiet, slog.LevelDebug, "socket disconnected", append(s.attrs(), slog.String("reason", string(r)))...)
+	}
+	s.conn.live.Add(-1)
 	s.nsp.release()
 }
 
@@ -165,12 +168,12 @@ func (s *Socket) tell(what string, fs *functions[func(Reason)], r Reason) {
 	}
 }
 
-func (s *Socket) debug(msg string, attrs ...slog.Attr) {
-	l := s.nsp.srv.cfg.Logger
-	ctx := context.Background()
-	if l.Enabled(ctx, slog.LevelDebug) {
-		l.LogAttrs(ctx, slog.LevelDebug, msg, append(s.attrs(), attrs...)...)
+// debugging gives the logger if it wants lines of that level, else nil.
+func (s *Server) debugging() *slog.Logger {
+	if !s.cfg.Logger.Enabled(quiet, slog.LevelDebug) {
+		return nil
 	}
+	return s.cfg.Logger
 }
 
 // pushOutgoing tells the OnAnyOutgoing functions of a broadcast, on the worker, since the caller holds locks. What

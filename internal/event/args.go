@@ -8,8 +8,8 @@ import (
 	"github.com/sockeye-io/sockeye/parser"
 )
 
-// Args, embedded in a struct, makes its exported fields positional arguments: Scan fills them in order, and an
-// emit sends them in order.
+// Args is to be embedded in a struct: it makes the exported fields positional arguments. Scan fills them in
+// order, and an emit sends them in order.
 //
 // Protocol: socket.io v5, "Sending and receiving data"
 type Args struct{}

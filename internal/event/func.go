@@ -23,11 +23,11 @@ var (
 func Func(fn any) Handler {
 	h := &reflected{fn: reflect.ValueOf(fn)}
 	if h.fn.Kind() != reflect.Func || h.fn.IsNil() {
-		panic(fmt.Sprintf("event: Func: %T is not a function", fn))
+		panic(fmt.Sprintf("event: Func: %T is not a function", fn)) //nolint:forbidigo // at construction
 	}
 	t := h.fn.Type()
 	if t.IsVariadic() {
-		panic("event: Func: variadic functions are not supported")
+		panic("event: Func: variadic functions are not supported") //nolint:forbidigo // at construction
 	}
 	for i := range t.NumIn() {
 		in := t.In(i)
@@ -35,6 +35,7 @@ func Func(fn any) Handler {
 		case in == contextType && i == 0:
 			h.ctx = true
 		case in == contextType, in.Kind() == reflect.Chan, in.Kind() == reflect.Func:
+			//nolint:forbidigo // at construction
 			panic(fmt.Sprintf("event: Func: parameter %d of %T cannot be an argument of an event", i, fn))
 		default:
 			h.in = append(h.in, in)
@@ -74,7 +75,7 @@ func (h *reflected) ServeEvent(ctx context.Context, m *Message) error {
 	}
 	out := h.fn.Call(args)
 	if h.err {
-		if err, ok := out[h.out].Interface().(error); ok {
+		if err, ok := reflect.TypeAssert[error](out[h.out]); ok {
 			return m.fail(err)
 		}
 	}

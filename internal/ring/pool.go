@@ -64,13 +64,11 @@ func (p *Pool) Go(t Task) bool {
 // work runs tasks. It ends when the pool is closed or a sweep finds the worker idle for too long.
 func (w *worker) work(t Task) {
 	defer w.p.working.Done()
-	for t != nil {
+	for ok := true; ok; t, ok = <-w.task {
 		w.run(t)
-		t = nil // an idle worker holds nothing
 		if !w.p.rest(w) {
 			return
 		}
-		t = <-w.task
 	}
 }
 
