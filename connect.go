@@ -181,7 +181,10 @@ func (c *conn) drop(s *Socket) {
 	}
 }
 
-// welcome tells the client that it is connected. An error means that the connection has ended.
+// welcome tells the client that it is connected, and then what was broadcast since it is in the index. Errors mean
+// that the connection has ended.
+//
+// Differs from Node: a broadcast may come before CONNECT there.
 func (s *Socket) welcome() {
 	p := parser.Packet{Type: parser.Connect, Namespace: s.nsp.name}
 	if !s.conn.v4 {
@@ -193,7 +196,16 @@ func (s *Socket) welcome() {
 		}
 		p.Data = parser.RawJSON(append(b, `"}`...))
 	}
-	_ = s.conn.send(&p, true)
+	f, _ := s.conn.srv.cfg.Parser.Encode(&p, s.conn.protocol()) // it is text that we have made
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.conn.sendFrames(f, engineio.SendOptions{Force: true})
+	if e := s.more.Load(); e != nil {
+		for _, d := range e.held {
+			d.send(s)
+		}
+		e.held = nil
+	}
 	s.connected.Store(true)
 }
 

@@ -304,7 +304,9 @@ func TestSocket_ForcedServerClose(t *testing.T) {
 	b.OnConnection(func(_ context.Context, s *sockeye.Socket) {
 		s.OnDisconnect(func(r sockeye.Reason) { reasons <- r })
 	})
+	c := sockets(b)
 	sid := b.park()
+	get(t, "socket", c)
 	b.post(sid, "42[]")
 	if r := get(t, "disconnect", reasons); r != sockeye.ReasonForcedServerClose {
 		t.Errorf("reason %q", r)

@@ -79,14 +79,38 @@ func (d *delivery) Deliver(m adapter.Member) {
 	if d.sink != nil && !d.ask(s) {
 		return
 	}
+	if !s.connected.Load() && s.hold(d) {
+		return
+	}
+	d.send(s)
+	if e := s.more.Load(); e != nil && len(e.outgoing.all()) > 0 {
+		s.pushOutgoing(&d.packet)
+	}
+}
+
+func (d *delivery) send(s *Socket) {
 	ps := d.v5
 	if s.conn.v4 {
 		ps = d.v4
 	}
 	_ = s.conn.eng.SendPrepared(d.o, ps...) // the connection itself sees to it
-	if e := s.more.Load(); e != nil && len(e.outgoing.all()) > 0 {
-		s.pushOutgoing(&d.packet)
+}
+
+// maxHeld bounds what is held for one socket, which is in the index for a moment before its client is told.
+const maxHeld = 1024
+
+// hold keeps a delivery until the client has been told that it is connected. It is false if it has been.
+func (s *Socket) hold(d *delivery) bool {
+	e := s.extra()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connected.Load() {
+		return false
 	}
+	if len(e.held) < maxHeld && !d.o.Volatile {
+		e.held = append(e.held, d)
+	}
+	return true
 }
 
 // ask makes s expect the acknowledgement. A socket with too many pending ones is not asked.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -436,4 +437,42 @@ func TestRequestFrom_KeepsTheContext(t *testing.T) {
 	if u := get(t, "request", users); u != "user" {
 		t.Errorf("user %v", u)
 	}
+}
+
+// A broadcast comes after CONNECT also where it races with it, and none is lost after the first.
+func TestNamespace_ConnectComesFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sockeye.Config{Queue: sockeye.SendQueue{MaxPackets: 1 << 20, MaxBytes: 1 << 30}})
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = b.Emit("n", i)
+			}
+			if i%8 == 0 {
+				runtime.Gosched()
+			}
+		}
+	}()
+	for range 100 {
+		p := b.dial()
+		p.join("/", "")
+		last := -1
+		for range 3 {
+			var args []any
+			decode(t, p.next()[1:], &args)
+			n := int(args[1].(float64))
+			if last >= 0 && n != last+1 {
+				t.Fatalf("event %d after %d", n, last)
+			}
+			last = n
+		}
+		_ = p.conn.Close()
+	}
+	close(stop)
+	<-ended
 }

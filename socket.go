@@ -50,6 +50,7 @@ type extra struct {
 	pid  string     // likewise
 
 	// Under Socket.mu.
+	held   []*delivery     // broadcasts that came before the client was told that it is connected
 	ctx    context.Context //nolint:containedctx // it is the socket's own
 	cancel context.CancelCauseFunc
 }
