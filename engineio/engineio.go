@@ -1,11 +1,6 @@
 package engineio
 
-import (
-	"context"
-	"errors"
-	"net/http"
-	"time"
-)
+import "net/http"
 
 // Handler is told of connections and their messages by plain calls, in order for each connection and one
 // at a time. It must not block. Methods may be called concurrently for different connections.
@@ -32,22 +27,3 @@ const (
 	ReasonPingTimeout    Reason = "ping timeout"
 	ReasonParseError     Reason = "parse error"
 )
-
-// DialConfig configures [Dial]. Zero fields mean defaults.
-type DialConfig struct {
-	Transports        []string      // default polling then websocket
-	DisableUpgrades   bool          //
-	Protocol          int           // 4 (default) or 3
-	Path              string        // default: that of the URL, or "/engine.io/" where it has none
-	Header            http.Header   // of every request
-	HTTPClient        *http.Client  // for polling; nil = a client of its own
-	MaxPayload        int64         // bounds what is received; 0 = no limit
-	Timeout           time.Duration // of the opening; 20 s
-	Queue             SendQueue     //
-	PerMessageDeflate bool          //
-}
-
-// Dial opens a connection to url (http, https, ws or wss). OnOpen comes before Dial returns.
-func Dial(ctx context.Context, url string, cfg DialConfig, h Handler) (*Conn, error) {
-	return nil, errors.ErrUnsupported
-}

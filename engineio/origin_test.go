@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-func mustPolicy(t testing.TB, p OriginPolicy, c CORS) *originPolicy {
-	t.Helper()
+func mustPolicy(tb testing.TB, p OriginPolicy, c CORS) *originPolicy {
+	tb.Helper()
 	o, err := newOriginPolicy(p, c, func(r *http.Request) bool { return r.Header.Get("X-Trusted") != "" })
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return o
 }
@@ -238,11 +238,15 @@ func TestOriginPolicy_Preflight(t *testing.T) {
 			"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET",
 			"Access-Control-Allow-Headers": "X-A,X-B", "Access-Control-Max-Age": "3600", "Content-Length": "0",
 		}},
-		"headers that cannot be sent back": {OriginPolicy{Allow: []string{"*"}}, CORS{},
-			preflight("http://a.test", "Access-Control-Request-Headers", "a: b"), map[string]string{
+		"headers that cannot be sent back": {
+			OriginPolicy{Allow: []string{"*"}},
+			CORS{},
+			preflight("http://a.test", "Access-Control-Request-Headers", "a: b"),
+			map[string]string{
 				"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET,POST",
 				"Vary": "Access-Control-Request-Headers", "Content-Length": "0",
-			}},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -347,7 +351,7 @@ func FuzzOriginPolicy(f *testing.F) {
 	}
 	o := mustPolicy(f, OriginPolicy{Allow: []string{"https://*.a.com"}}, CORS{})
 	f.Fuzz(func(t *testing.T, value, host string) {
-		r := &http.Request{Method: "GET", Host: host, Header: http.Header{"Origin": {value}}}
+		r := &http.Request{Method: http.MethodGet, Host: host, Header: http.Header{"Origin": {value}}}
 		d := o.decide(r)
 		if !d.ok {
 			return

@@ -8,12 +8,6 @@ import (
 	"strings"
 )
 
-// The transports.
-const (
-	transportPolling   = "polling"
-	transportWebSocket = "websocket"
-)
-
 // query has the parameters that concern the engine.
 type query struct {
 	transport, sid, eio, j string

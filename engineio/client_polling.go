@@ -1,0 +1,206 @@
+package engineio
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/sockeye-io/sockeye/internal/eio"
+)
+
+// maxErrorBody is how much is read of an answer that is not 200, in bytes.
+const maxErrorBody = 4096
+
+// openPolling does the handshake. What follows the open packet in its answer is delivered.
+func (d *dialed) openPolling(ctx context.Context) error {
+	body, format, err := d.get(ctx, "")
+	if err != nil {
+		return err
+	}
+	dec := eio.NewDecoder(format, body)
+	if !dec.Next() {
+		return &TransportError{Transport: transportPolling, Status: http.StatusOK, Code: -1, Err: errors.Join(errNotOpen, dec.Err())}
+	}
+	if err := d.opened(dec.Packet, transportPolling); err != nil {
+		return &TransportError{Transport: transportPolling, Status: http.StatusOK, Code: -1, Err: err}
+	}
+	d.payload(&dec)
+	return nil
+}
+
+// pollLoop polls. It ends when the connection ends or an upgrade has come so far.
+func (d *dialed) pollLoop() {
+	defer d.exit()
+	defer close(d.pollsDone)
+	for {
+		select {
+		case <-d.stopPolls:
+			return
+		case <-d.ctx.Done():
+			return
+		default:
+		}
+		if !d.waitResumed(d.stopPolls) {
+			return
+		}
+		body, format, err := d.get(d.ctx, d.hs.SID)
+		if err != nil {
+			d.lost(ReasonTransportError, err)
+			return
+		}
+		d.hear()
+		dec := eio.NewDecoder(format, body)
+		d.payload(&dec)
+	}
+}
+
+// payload delivers packets. A malformed one ends the connection; those before it count.
+func (d *dialed) payload(dec *eio.Decoder) {
+	if !d.c.enter(d) {
+		return
+	}
+	defer d.c.leave()
+	defer d.c.recovered("OnMessage")
+	for dec.Next() {
+		if !d.deliver(dec.Packet) {
+			return
+		}
+	}
+	if err := dec.Err(); err != nil {
+		d.lost(ReasonParseError, err)
+	}
+}
+
+// get polls once.
+func (d *dialed) get(ctx context.Context, sid string) (body []byte, f eio.Format, err error) {
+	resp, err := d.do(ctx, http.MethodGet, sid, nil, "")
+	if err != nil {
+		return nil, 0, err
+	}
+	defer closeBody(resp)
+	var r io.Reader = resp.Body
+	if d.cfg.MaxPayload > 0 {
+		r = io.LimitReader(r, d.cfg.MaxPayload+1)
+	}
+	if body, err = io.ReadAll(r); err == nil && d.cfg.MaxPayload > 0 && int64(len(body)) > d.cfg.MaxPayload {
+		err = errBodyTooLong
+	}
+	if err != nil {
+		return nil, 0, &TransportError{Transport: transportPolling, Status: resp.StatusCode, Code: -1, Err: err}
+	}
+	if d.cfg.Protocol == 4 {
+		return body, eio.V4, nil
+	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "application/octet-stream" {
+		return body, eio.V3Binary, nil
+	}
+	return body, eio.V3Text, nil
+}
+
+// post sends messages and control packets by as many requests as the server's maxPayload asks for. A message that is
+// greater alone is sent all the same.
+//
+// Node: engine.io-client/lib/socket.ts _getWritablePackets
+func (d *dialed) post(batch []queued, ctl uint8) error {
+	ps := make([]eio.Packet, 0, len(batch)+2)
+	ps = append(ps, controlPackets(ctl)...)
+	for _, it := range batch {
+		ps = append(ps, it.p.packet())
+	}
+	return d.postPackets(ps)
+}
+
+func (d *dialed) postPackets(ps []eio.Packet) error {
+	if len(ps) == 0 {
+		return nil // only the pong of a WebSocket that was refused
+	}
+	f := eio.V4
+	kind := "text/plain;charset=UTF-8"
+	if d.cfg.Protocol == 3 {
+		f = eio.V3Text
+		for _, p := range ps {
+			if p.Binary {
+				f, kind = eio.V3Binary, "application/octet-stream"
+				break
+			}
+		}
+	}
+	var body []byte // not used again: the HTTP client may still read it after the answer
+	for _, p := range ps {
+		whole := len(body)
+		body = eio.Append(body, f, p)
+		if whole == 0 || d.hs.MaxPayload == 0 || int64(len(body)) <= d.hs.MaxPayload {
+			continue
+		}
+		if err := d.postBody(body[:whole], kind); err != nil {
+			return err
+		}
+		body = eio.Append(nil, f, p)
+	}
+	return d.postBody(body, kind)
+}
+
+func (d *dialed) postBody(body []byte, kind string) error {
+	resp, err := d.do(d.ctx, http.MethodPost, d.hs.SID, body, kind)
+	if err != nil {
+		return err
+	}
+	closeBody(resp)
+	return nil
+}
+
+// do makes one request. The error of an answer other than 200 tells what the server said.
+func (d *dialed) do(ctx context.Context, method, sid string, body []byte, kind string) (*http.Response, error) {
+	fail := func(err error) (*http.Response, error) {
+		return nil, &TransportError{Transport: transportPolling, Code: -1, Err: err}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, d.target(transportPolling, sid).String(), bytes.NewReader(body))
+	if err != nil {
+		return fail(err)
+	}
+	for k, vs := range d.cfg.Header {
+		req.Header[http.CanonicalHeaderKey(k)] = vs
+	}
+	req.Host = req.Header.Get("Host")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return fail(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer closeBody(resp)
+	refusal := &TransportError{Transport: transportPolling, Code: -1}
+	refusal.readAnswer(resp)
+	return nil, refusal
+}
+
+// readAnswer finds what an answer says of why it refuses: JSON or, to a WebSocket, text.
+func (e *TransportError) readAnswer(resp *http.Response) {
+	e.Status = resp.StatusCode
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what can be read of it will do
+	var said struct {
+		Code    *int   `json:"code"`
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(body, &said) == nil && said.Code != nil {
+		e.Code, e.Message, e.Err = *said.Code, said.Message, nil
+		return
+	}
+	if code := codeOf(string(body)); code >= 0 {
+		e.Code, e.Message, e.Err = code, string(body), nil
+	}
+}
+
+// closeBody lets the connection be used again.
+func closeBody(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody) // else it is just not used again
+	_ = resp.Body.Close()                                // nothing depends on it
+}

@@ -1,0 +1,659 @@
+package engineio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/eio"
+	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/internal/ws"
+)
+
+func TestDial_BadArguments(t *testing.T) {
+	t.Parallel()
+	h := newRecorder()
+	for name, tc := range map[string]struct {
+		url string
+		cfg DialConfig
+		h   Handler
+	}{
+		"no URL":            {"", DialConfig{}, h},
+		"malformed URL":     {"http://[::1", DialConfig{}, h},
+		"scheme":            {"ftp://a.test", DialConfig{}, h},
+		"no host":           {"http://", DialConfig{}, h},
+		"transport":         {"http://a.test", DialConfig{Transports: []string{"webtransport"}}, h},
+		"protocol":          {"http://a.test", DialConfig{Protocol: 5}, h},
+		"negative payload":  {"http://a.test", DialConfig{MaxPayload: -1}, h},
+		"negative time-out": {"http://a.test", DialConfig{Timeout: -1}, h},
+		"no handler":        {"http://a.test", DialConfig{}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c, err := Dial(context.Background(), tc.url, tc.cfg, tc.h); err == nil || c != nil {
+				t.Errorf("got %v, %v", c, err)
+			}
+		})
+	}
+}
+
+func TestDial_Target(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		url, path string
+		protocol  int
+		want      string
+	}{
+		"default path":      {"http://a.test", "", 4, "http://a.test/engine.io/?EIO=4&transport=polling"},
+		"slash":             {"http://a.test/", "", 4, "http://a.test/engine.io/?EIO=4&transport=polling"},
+		"path of the URL":   {"http://a.test/x/", "", 4, "http://a.test/x/?EIO=4&transport=polling"},
+		"path of config":    {"http://a.test/x/", "/socket.io/", 3, "http://a.test/socket.io/?EIO=3&transport=polling"},
+		"query and websock": {"wss://a.test:8/?token=a%20b#frag", "", 4, "https://a.test:8/engine.io/?token=a%20b&EIO=4&transport=polling"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, err := newDialed(context.Background(), tc.url, DialConfig{Path: tc.path, Protocol: tc.protocol}, newRecorder())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.cancel()
+			if got := d.target("polling", "").String(); got != tc.want {
+				t.Errorf("got %s", got)
+			}
+			if got := d.target("polling", "a b&c").String(); got != tc.want+"&sid=a+b%26c" {
+				t.Errorf("with sid: %s", got)
+			}
+		})
+	}
+}
+
+func TestDial_Requests(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t).start()
+	f.open["upgrades"] = []string{"websocket"}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(f.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar.SetCookies(&url.URL{Scheme: "http", Host: "other.test"}, []*http.Cookie{{Name: "lb", Value: "7"}})
+	h := newRecorder()
+	client := &http.Client{Transport: &http.Transport{}, Jar: jar}
+	t.Cleanup(client.CloseIdleConnections)
+	c := dialFake(t, f.URL+"/?q=1", DialConfig{
+		Header: http.Header{"X-A": {"b"}, "Host": {"other.test"}}, HTTPClient: client,
+	}, h)
+	for range 2 {
+		await(t, "a request", f.requests)
+	}
+	if err := c.Send([]byte("x"), false); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the WebSocket and the POST, after the handshake and the poll
+		r := await(t, "a request", f.requests)
+		if r.Host != "other.test" || r.Header.Get("X-A") != "b" || r.Header.Get("Cookie") != "lb=7" || r.URL.Query().Get("q") != "1" {
+			t.Errorf("%s %s: host %s, %v", r.Method, r.URL, r.Host, r.Header)
+		}
+	}
+	if c.ID() != "fake-session-id-0000" || c.Protocol() != 4 || c.Query()["q"] != "1" || c.RemoteAddr() != u.Hostname() || c.Secure() {
+		t.Errorf("%s, %d, %v, %s", c.ID(), c.Protocol(), c.Query(), c.RemoteAddr())
+	}
+}
+
+func TestDial_Refused(t *testing.T) {
+	t.Parallel()
+	text := func(status int, kind, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body) // shows in the test
+		}
+	}
+	for name, tc := range map[string]struct {
+		transports   []string
+		answer       http.HandlerFunc
+		status, code int
+		message      string
+	}{
+		"polling, forbidden":         {onlyPolling, text(403, "application/json", `{"code":4,"message":"no"}`), 403, 4, "no"},
+		"polling, not an engine":     {onlyPolling, text(404, "text/html", "<html>"), 404, -1, ""},
+		"polling, no packet":         {onlyPolling, text(200, "text/plain", ""), 200, -1, ""},
+		"polling, not open":          {onlyPolling, text(200, "text/plain", "4hello"), 200, -1, ""},
+		"polling, bad open":          {onlyPolling, text(200, "text/plain", "0{}"), 200, -1, ""},
+		"polling, invalid UTF-8":     {onlyPolling, text(200, "text/plain", "0\xff"), 200, -1, ""},
+		"websocket, forbidden":       {onlyWebSocket, text(400, "text/html", "Forbidden"), 400, 4, "Forbidden"},
+		"websocket, unknown sid":     {onlyWebSocket, text(400, "text/html", "Session ID unknown"), 400, 1, "Session ID unknown"},
+		"websocket, not a WebSocket": {onlyWebSocket, text(200, "text/html", "hello"), 200, -1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t)
+			f.refuse = tc.answer
+			f.start()
+			h := newRecorder()
+			c, err := Dial(context.Background(), f.URL, DialConfig{Transports: tc.transports}, h)
+			if c != nil {
+				t.Fatal("opened")
+			}
+			te := wantTransportError(t, err)
+			if te.Transport != tc.transports[0] || te.Status != tc.status || te.Code != tc.code || te.Message != tc.message {
+				t.Errorf("%+v", te)
+			}
+			if !strings.HasPrefix(err.Error(), "engineio: "+tc.transports[0]) {
+				t.Errorf("text: %v", err)
+			}
+			if len(h.opened)+len(h.closed) > 0 {
+				t.Error("the handler was told")
+			}
+		})
+	}
+}
+
+func TestDial_NobodyThere(t *testing.T) {
+	t.Parallel()
+	for _, tr := range [][]string{onlyPolling, onlyWebSocket} {
+		_, err := Dial(context.Background(), "http://"+testkit.FreeAddr(t), DialConfig{Transports: tr}, newRecorder())
+		if te := wantTransportError(t, err); te.Status != 0 || te.Code != -1 || te.Err == nil {
+			t.Errorf("%+v", te)
+		}
+	}
+}
+
+// A server that accepts and says nothing: the time-out and the context bound the opening.
+func TestDial_Silent(t *testing.T) {
+	t.Parallel()
+	for name, tr := range map[string][]string{"polling": onlyPolling, "websocket": onlyWebSocket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t)
+			f.refuse = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+			f.start()
+			_, err := Dial(context.Background(), f.URL, DialConfig{Transports: tr, Timeout: 20 * time.Millisecond}, newRecorder())
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("time-out: %v", err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			if _, err = Dial(ctx, f.URL, DialConfig{Transports: tr}, newRecorder()); !errors.Is(err, context.Canceled) {
+				t.Errorf("context: %v", err)
+			}
+		})
+	}
+}
+
+// The WebSocket is accepted, but no open packet comes.
+func TestDial_SilentSocket(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t)
+	f.socket = func(w http.ResponseWriter, r *http.Request) bool {
+		nc, first, _, err := ws.Accept(w, r, ws.AcceptOptions{})
+		if err == nil {
+			(&fakeSocket{nc: nc, frames: make(chan string, 10)}).read(first)
+		}
+		return true
+	}
+	f.start()
+	_, err := Dial(context.Background(), f.URL, DialConfig{Transports: onlyWebSocket, Timeout: 50 * time.Millisecond}, newRecorder())
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// CVE-2016-10536: certificates are verified unless the user says otherwise.
+func TestDial_TLS(t *testing.T) {
+	t.Parallel()
+	for name, tr := range map[string][]string{"polling": onlyPolling, "websocket": onlyWebSocket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t)
+			f.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+			f.EnableHTTP2 = true
+			f.StartTLS()
+			_, err := Dial(context.Background(), f.URL, DialConfig{Transports: tr}, newRecorder())
+			if te := wantTransportError(t, err); !strings.Contains(te.Error(), "certificate") {
+				t.Errorf("self-signed: %v", err)
+			}
+			h := newRecorder()
+			c := dialFake(t, f.URL, DialConfig{Transports: tr, HTTPClient: f.Client()}, h)
+			if !c.Secure() {
+				t.Error("not secure")
+			}
+			f.sendVia(t, tr, "4hello")
+			h.wantMessages(t, "text:hello")
+			_ = c.Close() // always nil
+			h.wantClose(t, ReasonForcedClose)
+		})
+	}
+}
+
+// sendVia sends one packet to the client by the transport that it opened with.
+func (f *fakeEngine) sendVia(t *testing.T, tr []string, packet string) {
+	t.Helper()
+	if tr[0] == "websocket" {
+		s := await(t, "the socket", f.sockets)
+		s.send(ws.Text, packet)
+		return
+	}
+	f.answer(t, packet)
+}
+
+// answer answers the next poll.
+func (f *fakeEngine) answer(t *testing.T, payload string) {
+	t.Helper()
+	timer := time.NewTimer(testkit.Scale(10 * time.Second))
+	defer timer.Stop()
+	select {
+	case f.polls <- payload:
+	case <-timer.C:
+		t.Fatalf("nobody polls for %q", payload)
+	}
+}
+
+func TestClient_Polling(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t)
+	f.after = "\x1e4first"
+	f.start()
+	h := newRecorder()
+	c := dialFake(t, f.URL, DialConfig{Transports: onlyPolling}, h)
+	h.wantMessages(t, "text:first")
+	f.answer(t, "4a\x1ebAQID\x1e6\x1e4\u20ac")
+	h.wantMessages(t, "text:a", "binary:\x01\x02\x03", "text:\u20ac")
+	f.answer(t, "2")
+	if p := await(t, "the pong", f.posts); p != (fakePost{"3", "text/plain;charset=UTF-8"}) {
+		t.Errorf("pong: %+v", p)
+	}
+	if err := c.Send([]byte{1, 2, 3}, true); err != nil {
+		t.Fatal(err)
+	}
+	if p := await(t, "a post", f.posts); p.body != "bAQID" {
+		t.Errorf("binary: %+v", p)
+	}
+	if c.Transport() != "polling" {
+		t.Errorf("transport %q", c.Transport())
+	}
+	f.answer(t, "1")
+	if err := h.wantClose(t, ReasonTransportClose); err != nil {
+		t.Error(err)
+	}
+	if err := c.Send([]byte("x"), false); !errors.Is(err, ErrClosed) {
+		t.Errorf("Send after the end: %v", err)
+	}
+}
+
+func TestClient_PollingV3(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t)
+	f.after = "2:40"
+	delete(f.open, "maxPayload")
+	f.open["pingInterval"] = 50
+	f.start()
+	h := newRecorder()
+	c := dialFake(t, f.URL, DialConfig{Transports: onlyPolling, Protocol: 3}, h)
+	h.wantMessages(t, "text:0")
+	f.answer(t, "\x00\x04\xff4\u20ac\x01\x03\xff\x04\x01\x02")
+	h.wantMessages(t, "text:\u20ac", "binary:\x01\x02")
+	for range 2 {
+		if p := await(t, "a ping", f.posts); p != (fakePost{"1:2", "text/plain;charset=UTF-8"}) {
+			t.Errorf("ping: %+v", p)
+		}
+		f.answer(t, "1:3")
+	}
+	if err := c.SendPrepared(SendOptions{}, Prepare([]byte("\u20ac"), false), Prepare([]byte{1}, true)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		p := await(t, "a post", f.posts)
+		if p.body == "1:2" {
+			continue
+		}
+		if !strings.HasSuffix(p.body, "\x00\x04\xff4\u20ac\x01\x02\xff\x04\x01") || p.kind != "application/octet-stream" {
+			t.Errorf("binary: %+v", p)
+		}
+		return
+	}
+}
+
+// Messages go out in order, in bodies of at most maxPayload, except a single one that is greater.
+func TestClient_SplitsByMaxPayload(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []int{4, 3} {
+		t.Run(fmt.Sprint("protocol ", protocol), func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t)
+			f.open["maxPayload"] = 100
+			f.start()
+			h := newRecorder()
+			c := dialFake(t, f.URL, DialConfig{Transports: onlyPolling, Protocol: protocol}, h)
+			var ps []*Prepared
+			var want []string
+			for i := range 60 {
+				m := fmt.Sprint("message ", i, strings.Repeat("\u20ac", i%9))
+				if i == 30 {
+					m = strings.Repeat("x", 500)
+				}
+				ps = append(ps, Prepare([]byte(m), i%7 == 3))
+				want = append(want, m)
+			}
+			if err := c.SendPrepared(SendOptions{}, ps...); err != nil {
+				t.Fatal(err)
+			}
+			format := map[string]eio.Format{"application/octet-stream": eio.V3Binary, "text/plain;charset=UTF-8": eio.V4}
+			if protocol == 3 {
+				format["text/plain;charset=UTF-8"] = eio.V3Text
+			}
+			for len(want) > 0 {
+				p := await(t, "a post", f.posts)
+				n := 0
+				whole := len(p.body)
+				dec := eio.NewDecoder(format[p.kind], []byte(p.body))
+				for dec.Next() {
+					if string(dec.Packet.Data) != want[0] {
+						t.Fatalf("got %q, want %q", dec.Packet.Data, want[0])
+					}
+					want = want[1:]
+					n++
+				}
+				if dec.Err() != nil || whole > 100 && n > 1 {
+					t.Fatalf("%d packets in %d bytes, %v", n, whole, dec.Err())
+				}
+			}
+		})
+	}
+}
+
+func TestClient_WebSocket(t *testing.T) {
+	t.Parallel()
+	for _, deflate := range []bool{false, true} {
+		t.Run(fmt.Sprint("deflate ", deflate), func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t).start()
+			h := newRecorder()
+			c := dialFake(t, f.URL, DialConfig{Transports: onlyWebSocket, PerMessageDeflate: deflate}, h)
+			s := await(t, "the socket", f.sockets)
+			if s.deflate != deflate || c.Transport() != "websocket" {
+				t.Errorf("deflate %v, transport %s", s.deflate, c.Transport())
+			}
+			s.send(ws.Text, "4hello")
+			s.send(ws.Binary, "\x01\x02")
+			s.send(ws.Text, "bAQI=")
+			s.send(ws.Text, "6")
+			h.wantMessages(t, "text:hello", "binary:\x01\x02", "binary:\x01\x02")
+			s.send(ws.Text, "2")
+			s.wantFrames(t, "text:3")
+			s.send(ws.Ping, "are you there")
+			s.wantFrames(t, "pong:are you there")
+			long := strings.Repeat("long ", 20_000)
+			for _, m := range []string{"a", long} {
+				if err := c.Send([]byte(m), false); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.wantFrames(t, "text:4a", "text:4"+long)
+			if err := c.Send([]byte{7}, true); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Close() // always nil
+			s.wantFrames(t, "binary:\x07", "close:", "end")
+			h.wantClose(t, ReasonForcedClose)
+		})
+	}
+}
+
+func (s *fakeSocket) wantFrames(t *testing.T, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if got := await(t, "frame "+w[:min(len(w), 40)], s.frames); got != w {
+			t.Fatalf("frame %.60q, want %.60q", got, w)
+		}
+	}
+}
+
+func TestClient_WebSocketV3(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t)
+	f.open["pingInterval"] = 30
+	f.start()
+	h := newRecorder()
+	c := dialFake(t, f.URL, DialConfig{Transports: onlyWebSocket, Protocol: 3}, h)
+	s := await(t, "the socket", f.sockets)
+	s.send(ws.Binary, "\x04\x01\x02")
+	s.send(ws.Text, "b4AQI=")
+	s.send(ws.Binary, "\x09ignored")
+	s.send(ws.Text, "4end")
+	h.wantMessages(t, "binary:\x01\x02", "binary:\x01\x02", "text:end")
+	for range 3 {
+		s.wantFrames(t, "text:2")
+		s.send(ws.Text, "3")
+	}
+	if err := c.Send([]byte{1}, true); err != nil {
+		t.Fatal(err)
+	}
+	for got := "text:2"; got != "binary:\x04\x01"; {
+		if got != "text:2" {
+			t.Fatalf("frame %q", got)
+		}
+		got = await(t, "the message", s.frames)
+	}
+}
+
+// How a WebSocket ends, and what the handler is told.
+func TestClient_WebSocketEnds(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		do     func(s *fakeSocket)
+		reason Reason
+		frames []string
+		isErr  error
+	}{
+		"close frame":     {func(s *fakeSocket) { s.send(ws.Close, "") }, ReasonTransportClose, []string{"close:"}, nil},
+		"close, 1009":     {func(s *fakeSocket) { s.send(ws.Close, "\x03\xf1") }, ReasonTransportClose, []string{"close:\x03\xf1"}, new(peerCloseError)},
+		"cut":             {func(s *fakeSocket) { _ = s.nc.Close() }, ReasonTransportClose, nil, nil},
+		"close packet":    {func(s *fakeSocket) { s.send(ws.Text, "1") }, ReasonTransportClose, nil, nil},
+		"unknown packet":  {func(s *fakeSocket) { s.send(ws.Text, "9") }, ReasonParseError, nil, eio.ErrMalformed},
+		"empty packet":    {func(s *fakeSocket) { s.send(ws.Text, "") }, ReasonParseError, nil, eio.ErrMalformed},
+		"reserved bit":    {func(s *fakeSocket) { _, _ = s.nc.Write([]byte{0xc1, 0}) }, ReasonTransportError, []string{"close:\x03\xea"}, new(ws.Error)},
+		"above the limit": {func(s *fakeSocket) { s.send(ws.Text, "4"+strings.Repeat("x", 1001)) }, ReasonTransportError, []string{"close:\x03\xf1"}, new(ws.Error)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t).start()
+			h := newRecorder()
+			dialFake(t, f.URL, DialConfig{Transports: onlyWebSocket, MaxPayload: 1000}, h)
+			s := await(t, "the socket", f.sockets)
+			s.send(ws.Text, "4"+strings.Repeat("y", 1000))
+			h.wantMessages(t, "text:"+strings.Repeat("y", 1000))
+			tc.do(s)
+			err := h.wantClose(t, tc.reason)
+			s.wantFrames(t, tc.frames...)
+			switch want := tc.isErr.(type) { //nolint:errorlint // says which kind is wanted
+			case nil:
+				if err != nil {
+					t.Errorf("err = %v", err)
+				}
+			case *peerCloseError:
+				if !errors.As(err, &want) {
+					t.Errorf("err = %v", err)
+				}
+			case *ws.Error:
+				if !errors.As(err, &want) {
+					t.Errorf("err = %v", err)
+				}
+			default:
+				if !errors.Is(err, want) {
+					t.Errorf("err = %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestClient_PollingEnds(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		answer string
+		reason Reason
+		before []string
+	}{
+		"malformed":       {"4a\x1e9\x1e4b", ReasonParseError, []string{"text:a"}},
+		"empty":           {"", ReasonParseError, nil},
+		"invalid UTF-8":   {"4a\x1e4\xff", ReasonParseError, []string{"text:a"}},
+		"close":           {"4a\x1e1\x1e4b", ReasonTransportClose, []string{"text:a"}},
+		"refused":         {"!400", ReasonTransportError, nil},
+		"above the limit": {"4" + strings.Repeat("x", 1001), ReasonTransportError, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t).start()
+			h := newRecorder()
+			dialFake(t, f.URL, DialConfig{Transports: onlyPolling, MaxPayload: 1000}, h)
+			f.answer(t, tc.answer)
+			err := h.wantClose(t, tc.reason)
+			if (err != nil) != (tc.reason != ReasonTransportClose) {
+				t.Errorf("err = %v", err)
+			}
+			h.wantMessages(t, tc.before...)
+			if len(h.messages) > 0 {
+				t.Errorf("%d messages more", len(h.messages))
+			}
+		})
+	}
+}
+
+func TestClient_SilenceIsPingTimeout(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []int{4, 3} {
+		for name, tr := range map[string][]string{"polling": onlyPolling, "websocket": onlyWebSocket} {
+			t.Run(fmt.Sprint(name, " ", protocol), func(t *testing.T) {
+				t.Parallel()
+				f := newFakeEngine(t)
+				f.open["pingInterval"], f.open["pingTimeout"] = 20, 20
+				f.start()
+				h := newRecorder()
+				dialFake(t, f.URL, DialConfig{Transports: tr, Protocol: protocol}, h)
+				h.wantClose(t, ReasonPingTimeout)
+			})
+		}
+	}
+}
+
+func TestClient_PausedDoesNotTimeOut(t *testing.T) {
+	t.Parallel()
+	for name, tr := range map[string][]string{"polling": onlyPolling, "websocket": onlyWebSocket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t)
+			f.open["pingInterval"], f.open["pingTimeout"] = 5, 5
+			f.start()
+			h := newRecorder()
+			h.onOpen = func(c *Conn) { c.Pause() }
+			c := dialFake(t, f.URL, DialConfig{Transports: tr}, h)
+			for range 10 { // each goes through a few of the time-outs
+				if err := c.Send([]byte("x"), false); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Millisecond) // real time is what is tested
+			}
+			if len(f.polling) > 0 || len(h.closed) > 0 {
+				t.Fatal("polled or closed while paused")
+			}
+			if tr[0] == "websocket" {
+				await(t, "the socket", f.sockets).send(ws.Text, "4a")
+			}
+			c.Resume()
+			if tr[0] == "polling" {
+				f.answer(t, "4a")
+			}
+			h.wantMessages(t, "text:a")
+			h.wantClose(t, ReasonPingTimeout)
+		})
+	}
+}
+
+func TestClient_CloseFlushes(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t).start()
+	h := newRecorder()
+	h.onOpen = func(c *Conn) {
+		_ = c.Send([]byte("a"), false) // shows in what is posted
+		_ = c.Send([]byte("b"), false)
+		_ = c.Close() // always nil
+	}
+	c := dialFake(t, f.URL, DialConfig{Transports: onlyPolling}, h)
+	h.wantClose(t, ReasonForcedClose)
+	var got []string
+	for len(f.posts) > 0 {
+		got = append(got, strings.Split((<-f.posts).body, "\x1e")...)
+	}
+	if !slices.Equal(got, []string{"4a", "4b", "1"}) {
+		t.Errorf("posted %q", got)
+	}
+	if err := c.Close(); err != nil || len(h.closed) > 0 {
+		t.Errorf("second Close: %v", err)
+	}
+}
+
+func TestClient_CloseWhilePaused(t *testing.T) {
+	t.Parallel()
+	for name, tr := range map[string][]string{"polling": onlyPolling, "websocket": onlyWebSocket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t).start()
+			h := newRecorder()
+			c := dialFake(t, f.URL, DialConfig{Transports: tr}, h)
+			c.Pause()
+			_ = c.Close() // always nil
+			h.wantClose(t, ReasonForcedClose)
+		})
+	}
+}
+
+func TestClient_PanicClosesTheConnection(t *testing.T) {
+	t.Parallel()
+	for name, tr := range map[string][]string{"polling": onlyPolling, "websocket": onlyWebSocket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t).start()
+			h := newRecorder()
+			h.onMsg = func(*Conn, []byte) { panic("oops") }
+			dialFake(t, f.URL, DialConfig{Transports: tr}, h)
+			f.sendVia(t, tr, "4a")
+			var pe *PanicError
+			if err := h.wantClose(t, ReasonForcedClose); !errors.As(err, &pe) || pe.Value != "oops" {
+				t.Errorf("err = %v", err)
+			}
+		})
+	}
+}
+
+func TestClient_QueueFull(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t).start()
+	h := newRecorder()
+	h.onOpen = func(c *Conn) { // nothing is sent yet
+		for range 3 {
+			if err := c.Send([]byte("x"), false); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := c.Send([]byte("x"), false); !errors.Is(err, ErrQueueFull) {
+			t.Errorf("err = %v", err)
+		}
+	}
+	dialFake(t, f.URL, DialConfig{Transports: onlyPolling, Queue: SendQueue{MaxPackets: 3}}, h)
+	if err := h.wantClose(t, ReasonTransportError); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("err = %v", err)
+	}
+}
