@@ -45,12 +45,12 @@ var ErrMalformed = errors.New("eio: malformed packet")
 // ErrInvalidUTF8 is a text payload that is not UTF-8. It wraps ErrMalformed.
 //
 // Differs from Node: refused, not replaced by U+FFFD.
-var ErrInvalidUTF8 error = invalidUTF8{}
+var ErrInvalidUTF8 error = utf8Error{}
 
-type invalidUTF8 struct{}
+type utf8Error struct{}
 
-func (invalidUTF8) Error() string { return "eio: text is not valid UTF-8" }
-func (invalidUTF8) Unwrap() error { return ErrMalformed }
+func (utf8Error) Error() string { return "eio: text is not valid UTF-8" }
+func (utf8Error) Unwrap() error { return ErrMalformed }
 
 // ParseText decodes the text of one WebSocket text message, or one packet of a text payload. p.Data points into
 // data; base64 is decoded in place, so that data is overwritten. The text is taken to be valid UTF-8.

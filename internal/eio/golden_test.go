@@ -35,24 +35,24 @@ type goldenInput struct {
 	SupportsBinary bool           `json:"supportsBinary"`
 }
 
-func vectors(t testing.TB, file string) []vector {
-	t.Helper()
+func vectors(tb testing.TB, file string) []vector {
+	tb.Helper()
 	raw, err := os.ReadFile("testdata/" + file)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var g struct {
 		Vectors []vector `json:"vectors"`
 	}
 	if err := json.Unmarshal(raw, &g); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return g.Vectors
 }
 
 // packet turns a packet of the golden file into ours. isErr is Node's packet of type error.
-func packet(t testing.TB, g goldenPacket) (p Packet, isErr bool) {
-	t.Helper()
+func packet(tb testing.TB, g goldenPacket) (p Packet, isErr bool) {
+	tb.Helper()
 	var name string
 	p.Type = None
 	if json.Unmarshal(g.Type, &name) == nil {
@@ -74,18 +74,18 @@ func packet(t testing.TB, g goldenPacket) (p Packet, isErr bool) {
 	case json.Unmarshal(g.Data, &text) == nil:
 		p.Data = []byte(text)
 	case json.Unmarshal(g.Data, &bin) == nil && bin.Hex != nil:
-		p.Binary, p.Data = true, unhex(t, *bin.Hex)
+		p.Binary, p.Data = true, unhex(tb, *bin.Hex)
 	default:
 		p.Data = g.Data // a number, which is sent as its text
 	}
 	return p, false
 }
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -157,8 +157,8 @@ func checkEncode(t *testing.T, protocol int, v vector) {
 		t.Fatal(err)
 	}
 	var got []byte
-	switch {
-	case v.Op == "encodePacket":
+	switch v.Op {
+	case "encodePacket":
 		p, _ := packet(t, in.Packet)
 		if p.Binary && in.SupportsBinary {
 			got = AppendBinary(nil, protocol, p)

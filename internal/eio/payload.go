@@ -2,6 +2,7 @@ package eio
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -90,7 +91,7 @@ func (d *Decoder) text(protocol int, raw []byte) bool {
 func (d *Decoder) nextV4() bool {
 	raw, rest, more := bytes.Cut(d.rest, []byte{separator})
 	d.rest, d.done = rest, !more
-	return d.text(4, raw[:len(raw):len(raw)])
+	return d.text(4, slices.Clip(raw))
 }
 
 // nextV3Text skips packets of length 0, as Node does.
