@@ -657,3 +657,27 @@ func TestClient_QueueFull(t *testing.T) {
 		t.Errorf("err = %v", err)
 	}
 }
+
+// A volatile message is dropped while something waits or is being sent.
+func TestClient_Volatile(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t).start()
+	h := newRecorder()
+	h.onOpen = func(c *Conn) {
+		if err := c.Send([]byte("a"), false); err != nil {
+			t.Error(err)
+		}
+		if err := c.SendPrepared(SendOptions{Volatile: true}, Prepare([]byte("b"), false)); !errors.Is(err, ErrDropped) {
+			t.Errorf("err = %v", err)
+		}
+	}
+	c := dialFake(t, f.URL, DialConfig{Transports: onlyPolling}, h)
+	testkit.Eventually(t, "a volatile message passes", func() bool {
+		return c.SendPrepared(SendOptions{Volatile: true}, Prepare([]byte("c"), false)) == nil
+	})
+	for _, want := range []string{"4a", "4c"} {
+		if p := await(t, "a post", f.posts); p.body != want {
+			t.Errorf("posted %q, want %q", p.body, want)
+		}
+	}
+}
