@@ -234,4 +234,3 @@ func TestDial_TLS(t *testing.T) {
 		})
 	}
 }
-
