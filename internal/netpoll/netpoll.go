@@ -14,7 +14,8 @@ import (
 // Handler is the owner of one connection. Its methods must not block.
 type Handler interface {
 	// Data takes bytes as they came. p is valid during the call and may be changed. Calls do not overlap
-	// and come in order; none comes after Closed. An error closes the connection with it.
+	// and come in order; none comes after Closed. An error closes the connection with it, unless
+	// CloseAfterFlush was called before.
 	Data(p []byte) error
 
 	// Next appends to bufs what is to be written next, in order, and returns it; nothing appended
@@ -22,7 +23,8 @@ type Handler interface {
 	// once they are written. Calls do not overlap one another, but they may overlap Data.
 	Next(bufs [][]byte) [][]byte
 
-	// Closed is told once, after the last call of Data and of Next: nil for a Close(nil).
+	// Closed is told once, after the last call of Data and of Next: nil for a Close(nil), io.EOF when the
+	// peer closed.
 	Closed(err error)
 }
 
@@ -32,15 +34,18 @@ type Conn interface {
 	// Wake asks the driver to call Next soon. It costs little when it was asked already.
 	Wake()
 
-	// Writable tells whether all that Next gave has been taken by the kernel.
+	// Writable tells whether all that Next gave has been taken by the kernel, or is being given to it without
+	// having to wait.
 	Writable() bool
 
-	// Pause stops reading, after the call of Data under way; Resume starts it again.
+	// Pause stops reading, after the call of Data under way; Resume starts it again. Pauses do not count.
+	// That the peer has gone is not noticed while paused, unless something is written.
 	Pause()
 	Resume()
 
-	// CloseAfterFlush stops reading, writes what Next still gives, at most for the given time, half-closes
-	// and closes. The handler's Closed gets err.
+	// CloseAfterFlush ends the calls of Data, writes what Next still gives, half-closes, waits until the
+	// peer closes too and closes; after the given time it closes whatever remains. The handler's
+	// Closed gets err. A later Close cuts it short, but the error stays.
 	CloseAfterFlush(err error, limit time.Duration)
 
 	// Close closes at once; the handler's Closed gets err. Later closes have no effect.
@@ -54,7 +59,8 @@ type Driver interface {
 	// ErrClosed.
 	Add(nc net.Conn, first []byte, h Handler) Conn
 
-	// Close closes every connection with ErrClosed and waits for the goroutines of the driver.
+	// Close closes every connection with ErrClosed and waits for the goroutines of the driver. It must
+	// not be called by a handler.
 	Close() error
 }
 
