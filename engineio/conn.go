@@ -24,13 +24,10 @@ type env struct {
 	// fault is told of panics in callbacks. It is never nil.
 	fault func(error)
 
-	// ended is called once for each connection when it is closed, and told once its OnClose has returned.
-	// Both may be nil.
+	// ended is called once for each connection when it is closed, and told once its OnClose has returned: the
+	// owner of the connections waits for that. Both may be nil.
 	ended func(*Conn)
 	told  func(*Conn)
-
-	// tellers are the goroutines that call OnClose for a sender who found the queue full.
-	tellers sync.WaitGroup
 }
 
 // now is the time in nanoseconds since start.
@@ -316,10 +313,10 @@ func (c *Conn) end(reason Reason, err error) {
 	}
 }
 
-// endAsync is end for a caller who may hold locks that the handler needs.
+// endAsync is end for a caller who may hold locks that the handler needs, or must not wait for the handler.
 func (c *Conn) endAsync(reason Reason, err error) {
 	if c.close(reason, err) {
-		c.e.tellers.Go(c.tell)
+		go c.tell() // ends when OnClose has returned; env.told reports that
 	}
 }
 

@@ -138,11 +138,11 @@ func (v *vector) replay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var first <-chan reply
+	var first, held <-chan reply
 	if sid := values.Get("sid"); len(sid) == 20 {
 		live := s.poll(v.eio(values))
 		query = strings.Replace(query, sid, live[strings.LastIndex(live, "sid=")+4:], 1)
-		first = v.prepare(t, s, query)
+		first, held = v.prepare(t, s, query)
 	}
 	var got reply
 	if first != nil {
@@ -151,6 +151,9 @@ func (v *vector) replay(t *testing.T) {
 		got = s.raw(v.Request.Method, path+"?"+query, v.Request.Body.String(), v.Request.Headers)
 	}
 	v.compare(t, got)
+	if held != nil {
+		<-held
+	}
 	for i, closed := range v.Closed {
 		if got := h.reasons(t, i+1)[i].reason; got != Reason(closed.Reason) {
 			t.Errorf("closed for %q, want %q", got, closed.Reason)
@@ -185,8 +188,8 @@ func (v *vector) eio(q url.Values) string {
 }
 
 // prepare brings the session into the state that the vector begins with. If the recorded answer is that of a poll which
-// was pending before, it gives that.
-func (v *vector) prepare(t *testing.T, s *site, query string) (first <-chan reply) {
+// was pending before, first gives that; held is one that is pending beside.
+func (v *vector) prepare(t *testing.T, s *site, query string) (first, held <-chan reply) {
 	t.Helper()
 	c := s.h.last(t)
 	hold := func() <-chan reply {
@@ -200,7 +203,7 @@ func (v *vector) prepare(t *testing.T, s *site, query string) (first <-chan repl
 	}
 	switch {
 	case v.has("overlap: second GET"):
-		hold()
+		held = hold()
 	case v.has("overlap: what the first"):
 		first = hold()
 		s.raw("GET", "/socket.io/?"+query, "", nil)
@@ -227,7 +230,7 @@ func (v *vector) prepare(t *testing.T, s *site, query string) (first <-chan repl
 	case v.Request.Method == "GET":
 		sendRecorded(t, c, v.Request.Path, v.Response.Headers, []byte(v.Response.Body.String()))
 	}
-	return first
+	return first, held
 }
 
 // sendRecorded sends the messages that a recorded answer has.

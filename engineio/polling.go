@@ -409,6 +409,8 @@ func (p *polling) data(w http.ResponseWriter, r *http.Request) (status int) {
 	err := readBody(w, r, buf, p.s.cfg.MaxPayload)
 	switch {
 	case errors.Is(err, errBodyTooLarge):
+		// What net/http does not read itself would reset the connection before the client has read the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, p.s.cfg.MaxPayload) // the answer is the same
 		return http.StatusRequestEntityTooLarge
 	case err != nil:
 		c.end(ReasonTransportError, errPostGone)
@@ -484,12 +486,12 @@ var errBodyTooLarge = errors.New("engineio: body too large")
 // readBody reads the body of r into buf, at most limit bytes, within a time that depends on its announced length.
 // The length counts bytes as they came: a Content-Encoding means nothing here.
 func readBody(w http.ResponseWriter, r *http.Request, buf *[]byte, limit int64) error {
-	if r.ContentLength > limit {
-		return errBodyTooLarge
-	}
 	wanted := min(max(r.ContentLength, 0), limit)
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTime + time.Duration(wanted/bodyRate)*time.Second)) // not every writer can
+	if r.ContentLength > limit {
+		return errBodyTooLarge
+	}
 	b := (*buf)[:0]
 	for {
 		if len(b) == cap(b) {

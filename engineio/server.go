@@ -80,7 +80,7 @@ func NewServer(cfg Config, h Handler) (*Server, error) {
 	s.env.ended = s.sessions.remove
 	s.env.told = s.forget
 	s.env.wheel = newWheel(s.start, min(s.cfg.PingInterval, s.cfg.PingTimeout))
-	s.driver = newDriver()
+	s.driver = netpoll.New(netpoll.Config{WriteTimeout: writeTimeout})
 	return s, nil
 }
 
@@ -311,7 +311,6 @@ func (s *Server) Close() error {
 	}
 	s.wheel.close()
 	err := s.driver.Close()
-	s.tellers.Wait()
 	<-s.idle
 	return err
 }

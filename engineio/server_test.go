@@ -103,7 +103,14 @@ func newSiteWith(t testing.TB, cfg Config, h *echo) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site := &site{t: t, s: s, h: h, http: httptest.NewServer(s)}
+	site := siteOf(t, s)
+	site.h = h
+	return site
+}
+
+func siteOf(t testing.TB, s *Server) *site {
+	t.Helper()
+	site := &site{t: t, s: s, http: httptest.NewServer(s)}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

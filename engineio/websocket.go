@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/eio"
@@ -41,17 +42,18 @@ type webSocket struct {
 	s  *Server
 	rd ws.Reader // used by Data only
 
+	nc      netpoll.Conn // to be used once started; see conn
+	started atomic.Bool
 	flowing sync.Mutex // held over Pause and Resume of nc, so that the last wish wins
 
 	// Guarded by c.mu.
-	nc      netpoll.Conn // nil until the driver has it
-	ahead   []byte       // frames that go before what is queued
-	final   []byte       // the close frame of an ended connection; it is sent once
+	ahead   []byte // frames that go before what is queued
+	final   []byte // the close frame of an ended connection; it is sent once
 	probing uint8
 
 	deflate bool
 	b64     bool
-	ended   bool // final has been given to the driver
+	ended   bool // final has been given to the driver; used by Next only
 	entered bool // Data has entered the handler; used by Data only
 }
 
@@ -59,9 +61,10 @@ func (t *webSocket) name() string { return transportWebSocket }
 
 // conn is nil until the driver has the connection.
 func (t *webSocket) conn() netpoll.Conn {
-	t.c.mu.Lock()
-	defer t.c.mu.Unlock()
-	return t.nc
+	if t.started.Load() {
+		return t.nc
+	}
+	return nil
 }
 
 func (t *webSocket) wake() {
@@ -78,8 +81,9 @@ func (t *webSocket) writable() bool {
 func (t *webSocket) flow() {
 	t.flowing.Lock()
 	defer t.flowing.Unlock()
+	nc := t.conn()
 	t.c.mu.Lock()
-	nc, paused := t.nc, t.c.paused && t.c.t == t
+	paused := t.c.paused && t.c.t == t
 	t.c.mu.Unlock()
 	switch {
 	case nc == nil:
@@ -105,9 +109,8 @@ func (t *webSocket) finish(frame []byte) {
 	if t.final == nil {
 		t.final = frame
 	}
-	nc := t.nc
 	t.c.mu.Unlock()
-	if nc != nil {
+	if nc := t.conn(); nc != nil {
 		nc.CloseAfterFlush(nil, goodbyeTime)
 	}
 }
@@ -115,8 +118,9 @@ func (t *webSocket) finish(frame []byte) {
 // start hands the connection to the driver and makes up for what was asked of t before.
 func (t *webSocket) start(add func(h netpoll.Handler) netpoll.Conn) {
 	nc := add(t)
-	t.c.mu.Lock()
 	t.nc = nc
+	t.started.Store(true)
+	t.c.mu.Lock()
 	final := t.final != nil
 	closing := t.c.t == t && t.c.state.Load() == stateClosing
 	paused := t.c.paused
@@ -137,10 +141,15 @@ func (t *webSocket) start(add func(h netpoll.Handler) netpoll.Conn) {
 func (t *webSocket) Next(bufs [][]byte) [][]byte {
 	c := t.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if t.ended {
+		closing := c.t == t && c.state.Load() == stateClosing
+		c.mu.Unlock()
+		if closing { // all has been written; the handler need not wait for the peer to go
+			c.endAsync(ReasonForcedClose, nil)
+		}
 		return bufs
 	}
+	defer c.mu.Unlock()
 	if len(t.ahead) > 0 {
 		bufs = append(bufs, t.ahead)
 		t.ahead = nil
