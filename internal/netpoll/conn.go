@@ -11,11 +11,14 @@ import (
 
 // What is going on with a connection, bits of conn.flags. They are only ever set, but for paused.
 const (
-	paused   = 1 << iota // do not read
-	draining             // CloseAfterFlush was called: drop what is read
-	flushed              // draining, and all is written
-	closing              // stop everything
-	broken               // writing failed
+	paused    = 1 << iota // do not read
+	draining              // CloseAfterFlush was called: drop what is read
+	flushed               // draining, and all is written
+	closing               // stop everything
+	broken                // writing failed
+	ended                 // the peer will send no more
+	reading               // the loop is giving data to the handler
+	finishing             // the goroutine that ends the connection was started
 )
 
 // Who writes, the values of conn.w.
@@ -31,20 +34,26 @@ const (
 // past is a deadline that wakes all who wait for the connection.
 var past = time.Unix(1, 0)
 
-// conn is a connection of a driver. Its own goroutine reads, and ends it in the end; see run. One at a
-// time, whoever brought w from idle to another value writes. All others only set flags and wake these two.
+// conn is a connection of a driver. A loop reads for many connections, or a goroutine for one; see run. When it
+// is to end, a goroutine sees to that; see finish. One at a time, whoever brought w from idle to another value
+// writes. All others only set flags and wake these.
 type conn struct {
 	d          *driver
 	nc         net.Conn
 	raw        syscall.RawConn // nil where the file descriptor cannot be used
 	h          Handler
+	l          *loop    // reads when raw is set
 	f          *flusher // writes when raw is set
 	next, prev *conn    // guarded by d.mu
 	flags      atomic.Uint32
 	w          atomic.Uint32
 
+	seat   int32 // in the loop; guarded by l.mu, and so is seated
+	seated bool
+
 	mu      sync.Mutex
-	ended   bool // err is set
+	armed   bool // the kernel tells the loop of it
+	decided bool // err is set
 	err     error
 	limit   *time.Timer   // of CloseAfterFlush
 	changed chan struct{} // closed when something changed that await waits for; nil while nobody does
@@ -86,13 +95,22 @@ func (c *conn) schedule() {
 func (c *conn) Writable() bool { return c.w.Load() != blocked }
 
 // Pause implements [Conn].
-func (c *conn) Pause() { c.flags.Or(paused) }
+func (c *conn) Pause() {
+	if c.flags.Or(paused)&paused == 0 && c.l != nil {
+		c.arm()
+	}
+}
 
 // Resume implements [Conn].
 func (c *conn) Resume() {
-	if c.flags.And(^uint32(paused))&paused != 0 {
-		c.notify()
+	if c.flags.And(^uint32(paused))&paused == 0 {
+		return
 	}
+	if c.l != nil {
+		c.arm()
+		return
+	}
+	c.notify()
 }
 
 // Close implements [Conn].
@@ -102,9 +120,17 @@ func (c *conn) Close(err error) {
 		return
 	}
 	c.notify()
-	// Whoever waits for the connection fails now, and its goroutine closes it.
+	// Whoever waits for the connection fails now, and finish closes it.
 	if c.nc.SetDeadline(past) != nil {
 		_ = c.nc.Close() // it knows no deadlines, or was closed
+	}
+	c.startFinish()
+}
+
+// startFinish starts finish for a connection that has no goroutine of its own.
+func (c *conn) startFinish() {
+	if c.l != nil && c.flags.Or(finishing)&finishing == 0 {
+		go c.finish()
 	}
 }
 
@@ -112,10 +138,10 @@ func (c *conn) Close(err error) {
 func (c *conn) end(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended {
+	if c.decided {
 		return false
 	}
-	c.ended, c.err = true, err
+	c.decided, c.err = true, err
 	return true
 }
 
@@ -135,6 +161,10 @@ func (c *conn) CloseAfterFlush(err error, limit time.Duration) {
 	}
 	c.mu.Unlock()
 	c.notify()
+	if c.l != nil {
+		c.arm() // what comes now is read and dropped, also of a paused connection
+		c.startFinish()
+	}
 	c.Wake()
 }
 
@@ -155,29 +185,50 @@ func (c *conn) halfClose() {
 // run reads until the connection ends, and then ends it. It ends when the connection does, at the latest
 // when the driver is closed, which waits for it.
 func (c *conn) run(first []byte) {
-	defer c.d.conns.Done()
 	if len(first) > 0 {
 		c.data(first)
 	}
-	if c.raw != nil {
-		c.readRaw()
-	} else {
-		c.readPortable()
-	}
-	if c.has(draining) {
-		c.await(func() bool { return c.has(flushed | closing) })
-	}
+	c.readPortable()
+	c.finish()
+}
+
+// finish ends a connection that is closing. It ends when that is done, for which the driver's Close waits.
+func (c *conn) finish() {
+	defer c.d.conns.Done()
+	c.await(func() bool { return c.has(closing) || c.flags.Load()&(flushed|ended) == flushed|ended })
 	c.Close(nil) // from here on nothing is written; the error is set already
-	c.await(func() bool { return c.w.Load() == dead || c.w.CompareAndSwap(idle, dead) })
+	c.await(func() bool {
+		return !c.has(reading) && (c.w.Load() == dead || c.w.CompareAndSwap(idle, dead))
+	})
 	c.mu.Lock()
 	limit := c.limit
 	c.mu.Unlock()
 	if limit != nil {
 		limit.Stop()
 	}
+	if c.l != nil {
+		c.l.part(c)
+	}
 	c.shut()
 	c.d.unlink(c)
 	c.h.Closed(c.err)
+}
+
+// enter claims the handler's Data for the loop, unless nothing is to be read now.
+func (c *conn) enter() bool {
+	f := c.flags.Or(reading)
+	if f&(closing|ended) != 0 || f&(paused|draining) == paused {
+		c.leave()
+		return false
+	}
+	return true
+}
+
+// leave ends what enter began.
+func (c *conn) leave() {
+	if c.flags.And(^uint32(reading))&closing != 0 {
+		c.notify()
+	}
 }
 
 // shut closes the connection. TLS would first write an alert, for which it would wait when the peer takes
@@ -210,11 +261,17 @@ func (c *conn) stopped() bool {
 
 // gone is called when the peer closed (nil) or reading failed.
 func (c *conn) gone(err error) {
+	c.flags.Or(ended)
 	switch {
 	case err != nil:
 		c.Close(err)
-	case !c.has(draining): // else what is being written is still written
+	case c.has(draining): // what is being written is still written
+		c.notify()
+	default:
 		c.Close(io.EOF)
+	}
+	if c.l != nil {
+		c.arm()
 	}
 }
 

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// maxFlushers bounds the goroutines that write.
-const maxFlushers = 8
+// maxLoops bounds the goroutines that read for many connections, and those that write.
+const maxLoops = 8
 
-// New returns a driver with a goroutine for each connection. On Linux those of plain TCP and Unix connections
-// hold no buffer while there is nothing to read, and a few goroutines write for all of them. Other
-// connections (TLS, pipes, other systems) get a goroutine that writes while there is something to write.
+// New returns a driver. On Linux a few goroutines read and a few write for all plain TCP and Unix connections,
+// which have neither a goroutine nor a buffer while they are idle. Other connections (TLS, pipes, other
+// systems) get a goroutine that reads, and one that writes while there is something to write.
 func New(cfg Config) Driver { return newDriver(cfg) }
 
 func newDriver(cfg Config) *driver {
@@ -28,10 +28,19 @@ func newDriver(cfg Config) *driver {
 		b := make([]byte, cfg.ReadBuffer)
 		return &b
 	}
-	d.flushers = make([]*flusher, min(runtime.GOMAXPROCS(0), maxFlushers))
-	for i := range d.flushers {
-		d.flushers[i] = newFlusher()
-		d.writing.Go(d.flushers[i].run)
+	n := min(runtime.GOMAXPROCS(0), maxLoops)
+	for range n {
+		l, err := newLoop(cfg)
+		if err != nil {
+			break // the connections are driven the portable way, or by fewer loops
+		}
+		d.loops = append(d.loops, l)
+		d.shared.Go(l.run)
+	}
+	for range n {
+		f := newFlusher()
+		d.flushers = append(d.flushers, f)
+		d.shared.Go(f.run)
 	}
 	return d
 }
@@ -40,10 +49,11 @@ func newDriver(cfg Config) *driver {
 type driver struct {
 	cfg      Config
 	buffers  sync.Pool // *[]byte of cfg.ReadBuffer bytes
+	loops    []*loop   // none where there is no epoll
 	flushers []*flusher
-	added    atomic.Uint32  // spreads the connections over the flushers
-	writing  sync.WaitGroup // the flushers
-	conns    sync.WaitGroup // all other goroutines
+	added    atomic.Uint32  // spreads the connections over loops and flushers
+	shared   sync.WaitGroup // the goroutines of loops and flushers
+	conns    sync.WaitGroup // those of connections: one for each while it is open, started or not, and more
 
 	mu     sync.Mutex
 	closed bool
@@ -52,21 +62,41 @@ type driver struct {
 
 // Add implements [Driver].
 func (d *driver) Add(nc net.Conn, first []byte, h Handler) Conn {
-	c := &conn{d: d, nc: nc, h: h, raw: rawConn(nc)}
-	c.f = d.flushers[int(d.added.Add(1))%len(d.flushers)]
+	c := &conn{d: d, nc: nc, h: h}
+	if n := len(d.loops); n > 0 {
+		if c.raw = rawConn(nc); c.raw != nil {
+			i := int(d.added.Add(1))
+			c.l, c.f = d.loops[i%n], d.flushers[i%len(d.flushers)]
+			c.flags.Store(reading) // until begin is done
+		}
+	}
 	if !d.link(c) {
-		c.ended, c.err = true, ErrClosed
+		c.decided, c.err = true, ErrClosed
 		c.flags.Store(closing)
 		c.w.Store(dead)
 		_ = nc.Close() // nothing was written that could be lost
 		h.Closed(ErrClosed)
 		return c
 	}
-	go c.run(first)
+	switch {
+	case c.l == nil:
+		go c.run(first)
+	case len(first) > 0:
+		d.conns.Add(1) // it cannot be zero: the connection counts
+		go c.beginWith(first)
+	default:
+		c.begin(nil)
+	}
 	return c
 }
 
-// link takes c into the list, and counts the goroutine that the caller starts for it.
+// beginWith ends when what was read before has been handled.
+func (c *conn) beginWith(first []byte) {
+	defer c.d.conns.Done()
+	c.begin(first)
+}
+
+// link takes c into the list, and counts the goroutine that ends it.
 func (d *driver) link(c *conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -109,10 +139,13 @@ func (d *driver) Close() error {
 		c.Close(ErrClosed)
 	}
 	d.conns.Wait()
-	for _, f := range d.flushers { // the connections needed them to end
+	for _, l := range d.loops { // the connections needed these and the flushers to end
+		l.stop()
+	}
+	for _, f := range d.flushers {
 		f.stop()
 	}
-	d.writing.Wait()
+	d.shared.Wait()
 	return nil
 }
 

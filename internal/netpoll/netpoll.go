@@ -1,6 +1,6 @@
 // Package netpoll drives connections: it reads from them and writes to them, and tells a [Handler]
-// what came and asks it what to send. How it waits (a goroutine for each connection, or an event
-// loop) is its own affair: nothing above it can tell.
+// what came and asks it what to send. How it waits is its own affair: nothing above it can tell. On
+// Linux event loops serve plain TCP and Unix connections; others have a goroutine each.
 //
 // Not in this package: frames, queues, time-outs of the protocol.
 package netpoll

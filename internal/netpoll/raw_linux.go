@@ -3,7 +3,6 @@
 package netpoll
 
 import (
-	"fmt"
 	"net"
 	"syscall"
 	"time"
@@ -34,80 +33,6 @@ func rawConn(nc net.Conn) syscall.RawConn {
 		return nil // closed; reading will say so
 	}
 	return raw
-}
-
-// rawReader reads what there is without waiting, into a buffer that it holds only as long as there is something
-// to read.
-type rawReader struct {
-	c   *conn
-	buf *[]byte // nil while waiting
-	n   int     // bytes read; 0 = end, -1 = nothing
-	err error
-}
-
-// readRaw reads until the connection ends. It reads until the kernel says that there is no more,
-// because the end of the stream may come together with data and is reported only once.
-func (c *conn) readRaw() {
-	r := &rawReader{c: c}
-	try := r.try
-	for {
-		if c.has(paused) {
-			r.giveBack() // it may take long
-		}
-		if c.stopped() {
-			break
-		}
-		err := c.raw.Read(try)
-		if err == nil {
-			err = r.err
-		}
-		if err != nil {
-			c.gone(fmt.Errorf("netpoll: read: %w", err))
-			break
-		}
-		if r.n == 0 {
-			c.gone(nil)
-			break
-		}
-		if r.n > 0 && !c.stopped() {
-			c.data((*r.buf)[:r.n])
-		}
-	}
-	r.giveBack()
-}
-
-// try is called with the descriptor, again and again when there may be something to read.
-func (r *rawReader) try(fd uintptr) bool {
-	r.n, r.err = -1, nil
-	if r.c.flags.Load()&(paused|draining) == paused || r.c.has(closing) {
-		return true
-	}
-	if r.buf == nil {
-		r.buf = r.c.d.buffer()
-	}
-	b := *r.buf
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-		switch errno {
-		case 0:
-			r.n = int(n) //nolint:gosec // at most len(b)
-			return true
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			r.giveBack()
-			return false
-		default:
-			r.err = errno
-			return true
-		}
-	}
-}
-
-func (r *rawReader) giveBack() {
-	if r.buf != nil {
-		r.c.d.give(r.buf)
-		r.buf = nil
-	}
 }
 
 // rawWriter writes without waiting. One goroutine at a time may use it.
