@@ -46,7 +46,7 @@ func (t *socketTask) Run() {
 }
 
 // push puts an event into the inbox. It is called by the goroutine that reads. When the inbox is full reading
-// pauses; what has been read until then, which is one buffer or one POST, still comes.
+// pauses; what a WebSocket has read until then, which is one buffer, still comes.
 func (s *Socket) push(in *incoming) {
 	s.mu.Lock()
 	if s.reason != "" {

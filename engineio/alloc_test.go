@@ -113,7 +113,7 @@ func BenchmarkPolling(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
 					b.Fatal(resp.Status, err)
 				}
 				_ = resp.Body.Close()
@@ -208,7 +208,7 @@ func FuzzPost(f *testing.F) {
 		p := &polling{c: tr.c, signal: make(chan struct{}, 1)}
 		tr.c.t = p
 		if tr.c.enter(p) {
-			p.deliver(formats[i], body)
+			p.deliver(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), formats[i], body)
 			tr.c.leave()
 		}
 	})

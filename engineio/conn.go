@@ -232,8 +232,8 @@ func (c *Conn) notifyDrained() {
 	}
 }
 
-// Pause stops reading, which pushes back on the peer; what has been read already is still given to the
-// handler. A paused connection does not fail its heartbeat. Pauses do not count: one Resume ends them.
+// Pause stops reading, which pushes back on the peer; the messages of a WebSocket that have been read already, one
+// buffer at most, are still given to the handler. A paused connection does not fail its heartbeat. Pauses do not count: one Resume ends them.
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	c.paused = true
@@ -273,6 +273,10 @@ func (c *Conn) Close() error {
 	}
 	c.state.Store(stateClosing)
 	c.unschedule()
+	if c.resumed != nil { // nothing is received any more
+		close(c.resumed)
+		c.resumed = nil
+	}
 	t := c.t
 	c.mu.Unlock()
 	t.shut()

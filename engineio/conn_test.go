@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -328,23 +329,70 @@ func TestConn_PausePolling(t *testing.T) {
 	s := newSiteWith(t, Config{}, h)
 	q := s.poll("4")
 	post := s.background("POST", q, "4one\x1e4two")
-	if a, b := <-got, <-got; a != "one" || b != "two" {
-		t.Fatal(a, b)
+	for _, want := range []string{"one", "two"} { // one body, two pauses
+		if m := <-got; m != want {
+			t.Fatal(m)
+		}
+		held(t, h.last(t))
+		select {
+		case r := <-post:
+			t.Fatalf("answered while paused: %+v", r)
+		case m := <-got:
+			t.Fatalf("%q while paused", m)
+		default:
+		}
+		h.last(t).Resume()
 	}
-	select {
-	case r := <-post:
-		t.Fatalf("answered while paused: %+v", r)
-	default:
-	}
-	h.last(t).Resume()
 	if r := <-post; r.body != "ok" {
 		t.Fatalf("%+v", r)
 	}
 	h.last(t).Pause()
 	post = s.background("POST", q, "4three")
-	_ = h.last(t).Close() // ends the pause too
+	held(t, h.last(t))
+	_ = h.last(t).Close() // ends the pause too, long before the client polls
 	if r := <-post; r.status != 200 && r.status != 400 {
 		t.Fatalf("%+v", r)
+	}
+}
+
+// held waits until a request waits for the end of a pause.
+func held(t *testing.T, c *Conn) {
+	t.Helper()
+	testkit.Eventually(t, "a request that is held", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.resumed != nil
+	})
+}
+
+// A client that gives up while its body is held loses the rest of it, and therefore the session.
+func TestConn_PausePollingGone(t *testing.T) {
+	t.Parallel()
+	h := &echo{}
+	got := make(chan string, 10)
+	h.message = func(c *Conn, data []byte, _ bool) {
+		c.Pause()
+		got <- string(data)
+	}
+	s := newSiteWith(t, Config{}, h)
+	q := s.poll("4")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { // ends with ctx
+		_, err := s.try(ctx, "POST", q, "4one\x1e4two")
+		done <- err
+	}()
+	<-got
+	held(t, h.last(t))
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("answered while paused")
+	}
+	if r := h.reasons(t, 1)[0]; r.reason != ReasonTransportError || !errors.Is(r.err, errPostGone) {
+		t.Errorf("%+v", r)
+	}
+	if len(got) > 0 {
+		t.Errorf("%q came after all", <-got)
 	}
 }
 
@@ -360,7 +408,7 @@ func TestConn_CallsDoNotOverlap(t *testing.T) {
 			t.Error("a call overlaps another or follows OnClose")
 		}
 		busy[c] = true
-		if string(data) != fmt.Sprint(next[c]) {
+		if string(data) != strconv.Itoa(next[c]) {
 			t.Errorf("got %q, want %d", data, next[c])
 		}
 		next[c]++
@@ -416,7 +464,7 @@ func TestServer_Shutdown(t *testing.T) {
 	if r := s.do("GET", pollQuery, ""); r.status != 503 {
 		t.Errorf("%+v", r)
 	}
-	if _, r := s.handshake(socketQuery); r.StatusCode != 503 {
+	if _, r := s.handshake(socketQuery); r.StatusCode != http.StatusServiceUnavailable {
 		t.Error(r.Status)
 	}
 	if err := s.s.Close(); err != nil {

@@ -431,31 +431,38 @@ func (p *polling) data(w http.ResponseWriter, r *http.Request) (status int) {
 	if !c.enter(p) {
 		return http.StatusBadRequest
 	}
-	p.deliver(f, body)
+	ok := p.deliver(w, r, f, body)
 	c.leave()
-	if !p.unpaused(w, r) {
+	if !ok || !p.unpaused(w, r) {
 		return http.StatusBadRequest
 	}
 	return http.StatusOK
 }
 
-// deliver gives the packets of a payload to the handler.
-func (p *polling) deliver(f eio.Format, body []byte) {
+// deliver gives the packets of a payload to the handler, each when the connection is not paused: a body may hold a
+// hundred thousand, which take many times its memory once they are decoded. It is false when the client has gone away
+// before all were given.
+func (p *polling) deliver(w http.ResponseWriter, r *http.Request, f eio.Format, body []byte) bool {
 	c := p.c
 	defer c.recovered("OnMessage")
 	d := eio.NewDecoder(f, body)
 	for d.Next() {
+		if !p.unpaused(w, r) {
+			c.end(ReasonTransportError, errPostGone)
+			return false
+		}
 		if d.Packet.Type == eio.Close && c.state.Load() == stateOpen {
 			c.end(ReasonTransportClose, nil)
-			return
+			return true
 		}
 		if !c.receive(d.Packet) {
-			return
+			return true
 		}
 	}
 	if err := d.Err(); err != nil && c.state.Load() == stateOpen {
 		c.end(ReasonParseError, err)
 	}
+	return true
 }
 
 // unpaused waits while the connection is paused. It is false when the client has gone away.
