@@ -42,6 +42,12 @@ type Config struct {
 	// ConnectTimeout closes a connection that has joined no namespace by then. Default 45 s, negative = never.
 	ConnectTimeout time.Duration
 
+	// AttachmentTimeout closes a connection on which a packet has come without all its attachments by then.
+	// Default 10 s, negative = never.
+	//
+	// Differs from Node: it waits forever.
+	AttachmentTimeout time.Duration
+
 	// UpgradeTimeout bounds a change of transport. Default 10 s.
 	UpgradeTimeout time.Duration
 
@@ -164,6 +170,7 @@ type Limits struct {
 	Inbox       int // events of one socket that wait for its handlers before reading pauses; default 256
 	Attachments int // of one packet; default 10
 	Depth       int // nesting of arguments; default 64
+	Args        int // of one event, its name among them, or acknowledgement; default 1,024
 }
 
 // Bounds on names.
@@ -179,6 +186,7 @@ func withDefaults(c Config) Config {
 	c.Path = or(c.Path, "/socket.io/")
 	c.ConnectTimeout = or(c.ConnectTimeout, 45*time.Second)
 	c.AckTimeout = or(c.AckTimeout, 30*time.Second)
+	c.AttachmentTimeout = or(c.AttachmentTimeout, 10*time.Second)
 	c.StartTimeout = or(c.StartTimeout, 5*time.Second)
 	c.MaxPayload = or(c.MaxPayload, 1_000_000)
 	c.Queue.MaxBytes = or(c.Queue.MaxBytes, 1_000_000)
@@ -266,6 +274,7 @@ func (c *Config) parserLimits() parser.Limits {
 	return parser.Limits{
 		Attachments: c.Limits.Attachments,
 		Depth:       c.Limits.Depth,
+		Args:        c.Limits.Args,
 		Bytes:       int(min(c.MaxPayload, int64(unlimited))),
 	}
 }

@@ -26,10 +26,14 @@ type conn struct {
 	pending []attempt     // CONNECTs that are not answered yet
 	request *http.Request // until the first namespace is joined
 	timer   *time.Timer   // of Config.ConnectTimeout, until then; later of close
+	late    *time.Timer   // of Config.AttachmentTimeout, while attachments are missing
+	left    int           // sockets that have left since a CONNECT found room in the send queue
 
 	closed atomic.Bool // set under mu
 
 	live atomic.Int32 // sockets and attempts whose worker has not done with them
+
+	awaiting bool // whether attachments are missing; used by OnMessage only
 
 	pauseMu sync.Mutex // serializes Pause and Resume of eng
 	pauses  int        // sockets whose inbox is full
@@ -66,13 +70,18 @@ func (h *engineHandler) OnMessage(e *engineio.Conn, data []byte, binary bool) {
 	if !ok || c.closed.Load() {
 		return
 	}
-	in := incomings.Get().(*incoming) //nolint:errcheck,forcetypeassert // of our own pool
+	in := incomings.Get().(*incoming) //nolint:errcheck // of our own pool
 	done, err := c.dec.Add(&in.packet, data, binary)
 	switch {
 	case err != nil:
 		c.violation("undecodable packet", err)
-	case done && c.receive(in):
-		return // the packet is kept
+	case !done:
+		c.await()
+	default:
+		c.arrived()
+		if c.receive(in) {
+			return // the packet is kept
+		}
 	}
 	in.packet = parser.Packet{}
 	incomings.Put(in)
@@ -176,6 +185,61 @@ func (c *conn) leave(s *Socket) {
 	defer c.mu.Unlock()
 	if i := slices.Index(c.sockets, s); i >= 0 {
 		c.sockets = slices.Delete(c.sockets, i, i+1)
+		c.left++
+	}
+}
+
+// overfull tells whether the send queue is beyond its bounds, as the answers to CONNECT and what recovery sends again
+// may make it.
+func (c *conn) overfull() bool {
+	bytes, packets := c.eng.Buffered()
+	return bytes > c.srv.cfg.Queue.MaxBytes || packets > c.srv.cfg.Queue.MaxPackets
+}
+
+// await bounds the time that attachments may take. It is called for the head of a packet and each attachment but
+// the last.
+//
+// Differs from Node: it waits forever.
+func (c *conn) await() {
+	t := c.srv.cfg.AttachmentTimeout
+	if c.awaiting || t < 0 {
+		return
+	}
+	c.awaiting = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed.Load() {
+		c.late = time.AfterFunc(t, c.overdue)
+	}
+}
+
+// arrived ends what await began, if it did.
+func (c *conn) arrived() {
+	if !c.awaiting {
+		return
+	}
+	c.awaiting = false
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late != nil {
+		c.late.Stop()
+		c.late = nil
+	}
+}
+
+// overdue closes a connection whose attachments did not come, unless it is we who do not read. A timer calls it.
+func (c *conn) overdue() {
+	c.pauseMu.Lock()
+	paused := c.pauses > 0
+	c.pauseMu.Unlock()
+	c.mu.Lock()
+	missing := c.late != nil
+	if missing && paused {
+		c.late.Reset(c.srv.cfg.AttachmentTimeout)
+	}
+	c.mu.Unlock()
+	if missing && !paused {
+		c.violation("attachments are missing", nil)
 	}
 }
 
@@ -255,6 +319,10 @@ func (c *conn) end(r Reason) {
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
+	}
+	if c.late != nil {
+		c.late.Stop()
+		c.late = nil
 	}
 	c.mu.Unlock()
 	for _, s := range sockets {

@@ -21,24 +21,33 @@ type connectTask struct {
 	s    *Socket
 }
 
+// maxRejoins is how many sockets may leave a connection whose client does not read before CONNECT is refused it:
+// the answers wait beyond the bounds of the send queue.
+const maxRejoins = 8
+
 // connect begins to answer a CONNECT. It is called by the goroutine that reads.
 //
 // Differs from Node: a second CONNECT to a namespace closes the connection also while the first is not answered;
-// the namespaces of a connection are bounded.
+// the namespaces of a connection are bounded, and so is what waits for a client that does not read the answers.
 func (c *conn) connect(name string, auth parser.Arg) {
 	s := &Socket{conn: c, working: true}
 	if !auth.IsZero() {
 		s.extra().auth = auth
 	}
+	overfull := c.overfull()
 	c.mu.Lock()
 	if c.closed.Load() {
 		c.mu.Unlock()
 		return
 	}
+	if !overfull {
+		c.left = 0
+	}
+	hasty := c.left > maxRejoins
 	twice := slices.ContainsFunc(c.pending, func(a attempt) bool { return a.name == name })
 	limit := c.srv.cfg.Limits.Namespaces
 	full := len(c.sockets)+len(c.pending) >= limit || int(c.live.Load())/2 >= limit // those that end count a while
-	if !twice && !full {
+	if !twice && !hasty && !full {
 		c.pending = append(c.pending, attempt{name, s})
 		c.live.Add(1)
 	}
@@ -46,6 +55,8 @@ func (c *conn) connect(name string, auth parser.Arg) {
 	switch {
 	case twice:
 		c.violation("second CONNECT", nil)
+	case hasty:
+		c.violation("CONNECT without reading", nil)
 	case full:
 		c.refuse(name, &ConnectError{Message: "Too many namespaces"})
 	default:
@@ -237,10 +248,11 @@ func (c *conn) refuse(name string, err error) {
 	default:
 		p.Data = parser.Value(ce.Message)
 	}
-	if err := c.send(&p, true); err != nil && !errors.Is(err, ErrClosed) {
+	err = c.send(&p, false)
+	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrQueueFull) {
 		c.srv.report(context.Background(), err) // Data cannot be encoded
 		p.Data = parser.Value(refusal{ce.Message, nil})
-		_ = c.send(&p, true) // it is text alone
+		_ = c.send(&p, false) // it is text alone
 	}
 }
 
@@ -281,7 +293,7 @@ func (c *conn) requestContext(s *Socket) context.Context {
 }
 
 // withoutSocket hides a socket that has no namespace yet.
-type withoutSocket struct{ context.Context } //nolint:containedctx // it is one
+type withoutSocket struct{ context.Context }
 
 // Value implements context.Context.
 func (c withoutSocket) Value(key any) any {

@@ -337,9 +337,15 @@ func (c rawConn) write(tb testing.TB, text string) {
 // park connects a polling client that never polls, and gives the id of its session.
 func (b *bundle) park() (sid string) {
 	b.t.Helper()
+	return b.parkWith("40")
+}
+
+// parkWith is park with the packets that the client sends first.
+func (b *bundle) parkWith(packets string) (sid string) {
+	b.t.Helper()
 	var open struct{ SID string }
 	decode(b.t, b.request(http.MethodGet, "", "")[1:], &open)
-	b.post(open.SID, "40")
+	b.post(open.SID, packets)
 	return open.SID
 }
 

@@ -64,7 +64,7 @@ var errEnded = errors.New("sockeye: connection ended")
 func (t *connectTask) restore() bool {
 	s := t.s
 	rec := s.nsp.recoverer()
-	if rec == nil || t.c.v4 {
+	if rec == nil || t.c.v4 || t.c.rejoins() {
 		return false
 	}
 	var auth struct {
@@ -82,6 +82,17 @@ func (t *connectTask) restore() bool {
 	ctx, cancel := context.WithCancel((*socketContext)(s))
 	defer cancel()
 	return rec.Restore(ctx, pid, offset, s.resume) == nil
+}
+
+// rejoins tells whether a client comes back to a namespace without having read what was sent before: it does not get
+// everything again.
+func (c *conn) rejoins() bool {
+	if !c.overfull() {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left > 0
 }
 
 // resume is called with broadcasts held back. It must not call the application.
