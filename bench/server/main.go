@@ -53,7 +53,7 @@ func run() error {
 	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	gc := make(chan os.Signal, 1)
-	signal.Notify(gc, syscall.SIGUSR2)
+	notifyCollect(gc)
 	go collect(stop, gc)
 	if addr := os.Getenv("PPROF"); addr != "" {
 		go profile(addr)
