@@ -140,7 +140,7 @@ func (s *Socket) emit(name string, args []any, id uint64, ack bool, f adapter.Fl
 		f.Local = true
 		return s.nsp.adapter.Broadcast(quiet, p, adapter.Options{Rooms: []string{s.id}, Flags: f})
 	}
-	o := outgoings.Get().(*outgoing) //nolint:errcheck,forcetypeassert // of our own pool
+	o := outgoings.Get().(*outgoing) //nolint:errcheck // of our own pool
 	defer o.free()
 	o.packet = parser.Packet{
 		Type: parser.Event, Namespace: s.nsp.name, Event: name, ID: id, HasID: ack, Args: event.AppendArgs(o.args[:0], args),

@@ -51,7 +51,7 @@ type extra struct {
 
 	// Under Socket.mu.
 	held   []*delivery     // broadcasts that came before the client was told that it is connected
-	ctx    context.Context //nolint:containedctx // it is the socket's own
+	ctx    context.Context // the socket's own
 	cancel context.CancelCauseFunc
 }
 
@@ -271,7 +271,7 @@ func (a *acker) SendAck(id uint64, args []any) error {
 	if s.gone.Load() {
 		return ErrClosed
 	}
-	o := outgoings.Get().(*outgoing) //nolint:errcheck,forcetypeassert // of our own pool
+	o := outgoings.Get().(*outgoing) //nolint:errcheck // of our own pool
 	defer o.free()
 	o.packet = parser.Packet{Type: parser.Ack, Namespace: s.nsp.name, ID: id, HasID: true, Args: event.AppendArgs(o.args[:0], args)}
 	return s.conn.send(&o.packet, false)

@@ -34,7 +34,7 @@ type dialed struct {
 	c  *Conn
 	hs eio.Handshake
 
-	ctx     context.Context // ends with the connection //nolint:containedctx // of all its requests
+	ctx     context.Context // of all requests; ends with the connection
 	cancel  context.CancelFunc
 	running atomic.Int32 // goroutines
 

@@ -70,6 +70,6 @@ func (e *PanicError) Error() string {
 
 // Unwrap gives the value of the panic if that was an error.
 func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error) //nolint:errcheck // nil is the answer for other values
+	err, _ := e.Value.(error) // nil is the answer for other values
 	return err
 }

@@ -179,10 +179,11 @@ func (v *vector) eio(q url.Values) string {
 	if v.has("protocol mismatch") {
 		s = "4"
 	}
-	for _, k := range []string{"b64", "j"} {
-		if q.Has(k) {
-			s += "&" + k + "=" + q.Get(k)
-		}
+	if q.Has("b64") {
+		s += "&b64=" + q.Get("b64")
+	}
+	if q.Has("j") {
+		s += "&j=" + q.Get("j")
 	}
 	return s
 }
@@ -227,7 +228,7 @@ func (v *vector) prepare(t *testing.T, s *site, query string) (first, held <-cha
 		post("6:2probe")
 	case v.has("next poll"), v.has("session closed by the parse error"):
 		_ = c.Close()
-	case v.Request.Method == "GET":
+	case v.Request.Method == http.MethodGet:
 		sendRecorded(t, c, v.Request.Path, v.Response.Headers, []byte(v.Response.Body.String()))
 	}
 	return first, held
@@ -312,7 +313,7 @@ func (v *vector) compare(t *testing.T, got reply) {
 		}
 		if k == "Content-Type" && strings.Contains(v.Request.Path, "&j=") {
 			value = strings.Replace(value, "plain", "javascript", 1)
-			if v.Request.Method == "POST" {
+			if v.Request.Method == http.MethodPost {
 				value = h[1]
 			}
 		}
@@ -407,7 +408,7 @@ func TestGolden_DeliberateDifferences(t *testing.T) {
 		s := newSite(t, Config{})
 		_, r := s.handshake("EIO=3&transport=websocket")
 		b, err := io.ReadAll(r.Body)
-		if err != nil || r.StatusCode != 400 || string(b) != "Unsupported protocol version" {
+		if err != nil || r.StatusCode != http.StatusBadRequest || string(b) != "Unsupported protocol version" {
 			t.Errorf("%s %q %v", r.Status, b, err)
 		}
 	})

@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -88,7 +89,7 @@ func TestProtocol_HandshakeWebSocketRefused(t *testing.T) {
 		{"odd transport", "EIO=4&transport=abc"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, r := s.handshake(tc.query); r.StatusCode != 400 {
+			if _, r := s.handshake(tc.query); r.StatusCode != http.StatusBadRequest {
 				t.Error(r.Status)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 )
 
 // errForbidden has no text of its own for the client.
-var errForbidden = errors.New("Forbidden") //nolint:staticcheck // it is sent as it is
+var errForbidden = errors.New("Forbidden")
 
 // Server is an http.Handler. It is safe for concurrent use.
 type Server struct {
@@ -72,14 +73,14 @@ func NewServer(cfg Config, h Handler) (*Server, error) {
 			MaxMessage: s.cfg.MaxPayload, MaxFragments: s.cfg.MaxFragments, Deflate: i == 1,
 		}
 	}
-	s.env.handler = h
-	s.env.queue = s.cfg.Queue
-	s.env.interval, s.env.timeout = s.cfg.PingInterval, s.cfg.PingTimeout
-	s.env.start = time.Now()
-	s.env.fault = s.report
-	s.env.ended = s.sessions.remove
-	s.env.told = s.forget
-	s.env.wheel = newWheel(s.start, min(s.cfg.PingInterval, s.cfg.PingTimeout))
+	s.handler = h
+	s.queue = s.cfg.Queue
+	s.interval, s.timeout = s.cfg.PingInterval, s.cfg.PingTimeout
+	s.start = time.Now()
+	s.fault = s.report
+	s.ended = s.sessions.remove
+	s.told = s.forget
+	s.wheel = newWheel(s.start, min(s.cfg.PingInterval, s.cfg.PingTimeout))
 	s.driver = netpoll.New(netpoll.Config{WriteTimeout: writeTimeout})
 	return s, nil
 }
@@ -261,7 +262,7 @@ func (s *Server) survive(where string) {
 // report tells the hook and the log of a fault.
 func (s *Server) report(err error) {
 	if s.cfg.Logger != nil {
-		s.cfg.Logger.Error("engineio: fault survived", "error", err)
+		s.cfg.Logger.Error("engineio: fault survived", slog.Any("error", err))
 	}
 	if hook := s.cfg.Hooks.Fault; hook != nil {
 		defer func() { _ = recover() }() // the hook for panics has itself one: there is nobody left to tell

@@ -38,7 +38,7 @@ func TestThreats_Origin(t *testing.T) { // T1, CVE-2020-28481
 			s := newSite(t, Config{Origin: tc.origin})
 			value := strings.Replace(tc.header, "HOST", s.http.Listener.Addr().String(), 1)
 			_, r := s.handshake(socketQuery, "Origin", value)
-			if (r.StatusCode == 101) != tc.ok || !tc.ok && r.StatusCode != 400 {
+			if (r.StatusCode == http.StatusSwitchingProtocols) != tc.ok || !tc.ok && r.StatusCode != http.StatusBadRequest {
 				t.Errorf("WebSocket: %s", r.Status)
 			}
 			if strings.Contains(value, "\x7f") {
@@ -115,7 +115,7 @@ func TestThreats_TransportNames(t *testing.T) { // CVE-2023-31125, T21
 			t.Errorf("%q: %+v", name, r)
 		}
 		_, r := s.handshake("EIO=4&transport=" + name)
-		if b, _ := io.ReadAll(r.Body); r.StatusCode != 400 || string(b) != "Transport unknown" {
+		if b, _ := io.ReadAll(r.Body); r.StatusCode != http.StatusBadRequest || string(b) != "Transport unknown" {
 			t.Errorf("%q: %s %q", name, r.Status, b)
 		}
 	}
@@ -179,7 +179,7 @@ func TestThreats_GarbageWithHandshake(t *testing.T) { // CVE-2022-21676
 	t.Parallel()
 	s := newSite(t, Config{})
 	c, r := s.handshakeWith(socketQuery, []byte("test"))
-	if r.StatusCode != 101 {
+	if r.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(r.Status)
 	}
 	c.expectClose(1002)
@@ -213,7 +213,7 @@ func TestThreats_DeflateBomb(t *testing.T) { // T7
 	t.Parallel()
 	s := newSite(t, Config{PerMessageDeflate: true})
 	c, r := s.handshake(socketQuery, "Sec-WebSocket-Extensions", "permessage-deflate")
-	if r.StatusCode != 101 || !strings.Contains(r.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
+	if r.StatusCode != http.StatusSwitchingProtocols || !strings.Contains(r.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
 		t.Fatal(r.Status, r.Header)
 	}
 	c.open()
@@ -241,7 +241,7 @@ func TestWebSocket_Deflate(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Config{PerMessageDeflate: true})
 	c, r := s.handshake(socketQuery, "Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
-	if r.StatusCode != 101 {
+	if r.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(r.Status)
 	}
 	c.open()
@@ -382,7 +382,7 @@ func TestThreats_Panics(t *testing.T) { // T28
 			if where == "ConnectionError" {
 				site.do("GET", "EIO=4", "")
 			}
-			if c, r := site.handshake(socketQuery); r.StatusCode == 101 {
+			if c, r := site.handshake(socketQuery); r.StatusCode == http.StatusSwitchingProtocols {
 				if where != "OnOpen" {
 					c.open()
 				}

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -120,7 +121,7 @@ func TestUpgrade_Protocol3(t *testing.T) {
 	s := newSite(t, Config{AllowEIO3: true, PingInterval: 40 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
 	q := s.poll("3")
 	uq := strings.Replace(q, "polling", "websocket", 1)
-	if _, r := s.handshake(strings.Replace(uq, "EIO=3", "EIO=4", 1)); r.StatusCode != 400 {
+	if _, r := s.handshake(strings.Replace(uq, "EIO=3", "EIO=4", 1)); r.StatusCode != http.StatusBadRequest {
 		t.Errorf("another protocol: %s", r.Status)
 	}
 	c := s.dial(uq + "&b64=1")

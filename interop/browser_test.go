@@ -3,6 +3,7 @@ package interop
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -205,9 +206,7 @@ type page struct {
 func (p page) do(command string, args obj) {
 	p.b.t.Helper()
 	all := obj{"name": p.name}
-	for k, v := range args {
-		all[k] = v
-	}
+	maps.Copy(all, args)
 	p.b.do(command, all, nil)
 }
 

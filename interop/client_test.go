@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
@@ -117,12 +119,8 @@ func TestClient_Generations(t *testing.T) {
 			t.Run(fmt.Sprintf("%d/%s", generation, way), func(t *testing.T) {
 				open := func(name, path string, more obj) socket {
 					options := obj{}
-					for k, v := range w.options {
-						options[k] = v
-					}
-					for k, v := range more {
-						options[k] = v
-					}
+					maps.Copy(options, w.options)
+					maps.Copy(options, more)
 					return p.open(way+name, url+path, obj{"generation": generation, "options": options})
 				}
 				p.t = t
@@ -218,7 +216,7 @@ func TestClient_ServerReasons(t *testing.T) {
 	})
 	p := startPeer(t, "client.mjs")
 	for _, generation := range []int{2, 3, 4} {
-		name := fmt.Sprint(generation)
+		name := strconv.Itoa(generation)
 		a := p.open("a"+name, url, obj{"generation": generation})
 		a.connected()
 		a.disconnect()
@@ -297,9 +295,7 @@ func TestClient_Recovery(t *testing.T) {
 				sock.OnDisconnect(func(sockeye.Reason) { left <- sock.ID() })
 			})
 			options := obj{"reconnection": true, "reconnectionDelay": 200, "reconnectionDelayMax": 200, "randomizationFactor": 0}
-			for k, v := range w.options {
-				options[k] = v
-			}
+			maps.Copy(options, w.options)
 			p := startPeer(t, "client.mjs")
 			a := p.open("a", url, obj{"options": options})
 			id := a.connected()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,9 +184,7 @@ type socket struct {
 func (p *peer) open(name, url string, more obj) socket {
 	p.t.Helper()
 	args := obj{"name": name, "url": url, "generation": 4, "options": obj{}}
-	for k, v := range more {
-		args[k] = v
-	}
+	maps.Copy(args, more)
 	p.do("open", args, nil)
 	return socket{p, name}
 }
@@ -216,7 +215,7 @@ func (s socket) wait(kind string, count int) list {
 // want checks the arguments of the first event of a name.
 func (s socket) want(event string, args ...any) {
 	s.p.t.Helper()
-	same(s.p.t, s.name+" gets "+event, s.wait("event:"+event, 1)[0], list(args))
+	same(s.p.t, s.name+" gets "+event, s.wait("event:"+event, 1)[0], args)
 }
 
 func (s socket) emit(event string, args ...any) {

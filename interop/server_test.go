@@ -3,6 +3,7 @@ package interop
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http/httptest"
 	"regexp"
 	"sync"
@@ -70,9 +71,7 @@ func (n *nodeServer) url() string { return n.base }
 // with makes the arguments of a command of a selection and more.
 func with(s selection, more obj) obj {
 	args := obj{"nsp": s.NSP, "rooms": s.Rooms, "except": s.Except, "local": s.Local, "volatile": s.Volatile}
-	for k, v := range more {
-		args[k] = v
-	}
+	maps.Copy(args, more)
 	return args
 }
 
@@ -99,6 +98,7 @@ func (n *nodeServer) fetch(s selection) (r []remote) {
 func (n *nodeServer) join(s selection, rooms ...string) {
 	n.p.do("join", with(s, obj{"join": rooms}), nil)
 }
+
 func (n *nodeServer) leave(s selection, rooms ...string) {
 	n.p.do("leave", with(s, obj{"leave": rooms}), nil)
 }

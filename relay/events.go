@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -223,12 +224,7 @@ func validRoom(room string) bool {
 }
 
 func member(sock *sockeye.Socket, room string) bool {
-	for _, r := range sock.Rooms() {
-		if r == room {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(sock.Rooms(), room)
 }
 
 func values(args []parser.Arg) []any {

@@ -156,7 +156,7 @@ func serveHTTP(ctx context.Context, in invocation, l net.Listener, app *relay.Se
 	}
 	err = errors.Join(failed, err, app.Close())
 	if failed == nil {
-		<-served
+		err = errors.Join(err, <-served) // Shutdown has ended Serve
 	}
 	return err
 }

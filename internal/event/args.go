@@ -51,7 +51,7 @@ type layouts struct{ m sync.Map }
 
 func (l *layouts) of(t reflect.Type) []int {
 	if v, ok := l.m.Load(t); ok {
-		return v.([]int) //nolint:errcheck,forcetypeassert // only this method stores
+		return v.([]int) //nolint:errcheck // only this method stores
 	}
 	var fields []int
 	if t.Kind() == reflect.Struct {

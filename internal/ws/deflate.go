@@ -54,7 +54,7 @@ func (s *source) ReadByte() (byte, error) {
 var inflaterPool = sync.Pool{New: func() any { return new(inflater) }}
 
 func getInflater() *inflater {
-	return inflaterPool.Get().(*inflater) //nolint:forcetypeassert // nothing else is put
+	return inflaterPool.Get().(*inflater) //nolint:errcheck // nothing else is put
 }
 
 func (z *inflater) free() {
@@ -71,7 +71,7 @@ func (z *inflater) inflate(data []byte, limit int64) ([]byte, error) {
 	z.src = source{data, deflateTail}
 	if z.stream == nil {
 		z.stream = flate.NewReader(&z.src)
-	} else if err := z.stream.(flate.Resetter).Reset(&z.src, nil); err != nil {
+	} else if err := z.stream.(flate.Resetter).Reset(&z.src, nil); err != nil { //nolint:errcheck // every reader of flate is one
 		return nil, errCompressed
 	}
 	most := int(min(max(limit, 0), math.MaxInt-1)) + 1 // one more byte shows that there is too much
@@ -124,7 +124,7 @@ var deflaterPool = sync.Pool{New: func() any { return new(deflater) }}
 //
 // Protocol: RFC 7692, 7.2.1.
 func AppendDeflated(dst, payload []byte) []byte {
-	d := deflaterPool.Get().(*deflater) //nolint:forcetypeassert // nothing else is put
+	d := deflaterPool.Get().(*deflater) //nolint:errcheck // nothing else is put
 	d.dst = dst
 	if d.w == nil {
 		d.w, _ = flate.NewWriter(d, flate.BestSpeed) // the level is valid

@@ -147,7 +147,7 @@ func throughProxy(ctx context.Context, dial func(context.Context, string, string
 		token := base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
 		c.Header.Set("Proxy-Authorization", "Basic "+token)
 	}
-	resp, early, err := exchange(ctx, nc, c)
+	resp, early, err := exchange(ctx, nc, c) //nolint:bodyclose // what follows is the connection
 	if err == nil && (resp.StatusCode != http.StatusOK || len(early) > 0) {
 		err = fmt.Errorf("proxy answered %s", resp.Status)
 	}
@@ -203,7 +203,7 @@ func roundTrip(nc net.Conn, r *http.Request) (*http.Response, []byte, error) {
 		return nil, nil, err
 	}
 	br := bufio.NewReader(io.LimitReader(nc, maxAnswer))
-	resp, err := http.ReadResponse(br, r) //nolint:bodyclose // the body is replaced, the connection is closed by Dial
+	resp, err := http.ReadResponse(br, r) // the body is replaced, the connection is closed by Dial
 	if err != nil {
 		return nil, nil, err
 	}

@@ -64,7 +64,8 @@ const sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
 // upgrade is a request with lines added; a line "Name:" without value takes the default one away.
 func upgrade(lines ...string) string {
-	b := "GET /x HTTP/1.1\r\nHost: a\r\n"
+	var b strings.Builder
+	b.WriteString("GET /x HTTP/1.1\r\nHost: a\r\n")
 	for _, line := range []string{"Connection: keep-alive, Upgrade", "Upgrade: WebSocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + sampleKey} {
 		name, _, _ := strings.Cut(line, ":")
 		given := false
@@ -72,15 +73,15 @@ func upgrade(lines ...string) string {
 			given = given || strings.HasPrefix(l, name+":")
 		}
 		if !given {
-			b += line + "\r\n"
+			b.WriteString(line + "\r\n")
 		}
 	}
 	for _, l := range lines {
 		if !strings.HasSuffix(l, ":") {
-			b += l + "\r\n"
+			b.WriteString(l + "\r\n")
 		}
 	}
-	return b + "\r\n"
+	return b.String() + "\r\n"
 }
 
 func TestAccept_Answer(t *testing.T) {
@@ -89,7 +90,7 @@ func TestAccept_Answer(t *testing.T) {
 		"X-A": {"1", "2\r\nX-Evil: 3"}, "Upgrade": {"h2c"}, "Content-Length": {"5"}, "Bad Name": {"x"},
 	}})
 	resp, _, _ := exchangeRaw(t, addr, upgrade())
-	if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 		t.Errorf("%v %v", resp.StatusCode, resp.Header)
 	}
 	if got := resp.Header["X-A"]; len(got) != 2 || got[1] != "2  X-Evil: 3" {
@@ -155,7 +156,7 @@ func TestAccept_Refusals(t *testing.T) {
 func TestAccept_Version8(t *testing.T) {
 	t.Parallel()
 	addr, _ := serve(t, AcceptOptions{})
-	if resp, _, _ := exchangeRaw(t, addr, upgrade("Sec-WebSocket-Version: 8")); resp.StatusCode != 101 {
+	if resp, _, _ := exchangeRaw(t, addr, upgrade("Sec-WebSocket-Version: 8")); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Error(resp.Status)
 	}
 }
@@ -166,7 +167,7 @@ func TestAccept_BytesAfterTheRequest(t *testing.T) {
 	addr, results := serve(t, AcceptOptions{})
 	for _, more := range []string{"test", string(frame(fin|1, "hi")), strings.Repeat("z", 3000)} {
 		resp, _, nc := exchangeRaw(t, addr, upgrade()+more)
-		if resp.StatusCode != 101 {
+		if resp.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatal(resp.Status)
 		}
 		res := <-results
@@ -246,7 +247,7 @@ func TestAccept_HostileHeaders(t *testing.T) {
 		"hasOwnProperty", "toString", strings.Repeat("a;", 8<<10), strings.Repeat(`"`, 16<<10),
 	} {
 		resp, _, _ := exchangeRaw(t, addr, upgrade("Sec-WebSocket-Extensions: "+value))
-		if res := <-results; resp.StatusCode != 101 || res.deflate || resp.Header["Sec-Websocket-Extensions"] != nil {
+		if res := <-results; resp.StatusCode != http.StatusSwitchingProtocols || res.deflate || resp.Header["Sec-Websocket-Extensions"] != nil {
 			t.Errorf("%.20q: %v %v", value, resp.Status, resp.Header)
 		}
 	}
@@ -255,7 +256,7 @@ func TestAccept_HostileHeaders(t *testing.T) {
 		many[i] = "X-" + strings.Repeat("x", i%50) + ": 1"
 	}
 	resp, _, _ := exchangeRaw(t, addr, upgrade(many...))
-	if resp.StatusCode != 101 && resp.StatusCode != 431 && resp.StatusCode != 400 {
+	if resp.StatusCode != http.StatusSwitchingProtocols && resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge && resp.StatusCode != http.StatusBadRequest {
 		t.Error(resp.Status)
 	}
 }
@@ -284,7 +285,7 @@ func TestDial_ToAccept(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = nc.Close() })
 			res := <-results
-			if got != (deflate && offer) || res.deflate != got || len(first) != 0 || resp.StatusCode != 101 || res.err != nil {
+			if got != (deflate && offer) || res.deflate != got || len(first) != 0 || resp.StatusCode != http.StatusSwitchingProtocols || res.err != nil {
 				t.Errorf("%v %v: %v %+v", deflate, offer, got, res)
 			}
 		}
@@ -396,9 +397,8 @@ func TestDial_Answers(t *testing.T) {
 			if nc != nil {
 				_ = nc.Close()
 			}
-			var e *HandshakeError
-			if errors.As(err, &e) {
-				if body, _ := io.ReadAll(resp.Body); e.Status != resp.StatusCode || e.Status != 101 && string(body) != "no" {
+			if e, ok := errors.AsType[*HandshakeError](err); ok {
+				if body, _ := io.ReadAll(resp.Body); e.Status != resp.StatusCode || e.Status != http.StatusSwitchingProtocols && string(body) != "no" {
 					t.Errorf("%d %q", e.Status, body)
 				}
 			}

@@ -216,7 +216,7 @@ func (r *Reader) parseHeader(b []byte) (h header, n int, err error) {
 	if !isControl(h.op) && length > r.room(h) {
 		return h, 0, errTooBig
 	}
-	h.length = int(length) //nolint:gosec // not above room, which is an int
+	h.length = int(length) // not above room, which is an int
 	if r.cfg.Client {
 		return h, n, nil
 	}
@@ -264,7 +264,7 @@ func (r *Reader) room(h header) uint64 {
 	if deflated {
 		limit += min(limit>>10+64, math.MaxInt-1-limit)
 	}
-	return uint64(max(limit-int64(have), 0)) //nolint:gosec // not negative
+	return uint64(max(limit-int64(have), 0)) // not negative
 }
 
 // begin counts a frame of a message.
@@ -374,7 +374,7 @@ func (r *Reader) control(op Op, payload []byte, s Sink) error {
 // keep gives the part, taking one from the pool when there is none.
 func (r *Reader) keep() *part {
 	if r.part == nil {
-		r.part = partPool.Get().(*part) //nolint:forcetypeassert // nothing else is put
+		r.part = partPool.Get().(*part) //nolint:errcheck // nothing else is put
 	}
 	return r.part
 }
