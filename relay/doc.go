@@ -19,5 +19,7 @@
 //	sockeye:here      {room, id, name}, from the server: joined, or has changed its name
 //	sockeye:gone      {room, id, name}, from the server: left
 //
+// An id is that of the socket, but for clients of 2.x, whose id is a secret: there it is a hash.
+//
 // Not in this package: command-line flags, the choice of Redis client (cmd/sockeye).
 package relay
