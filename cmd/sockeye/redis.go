@@ -20,9 +20,9 @@ type cluster struct {
 
 // redisCluster gives the cluster of the flag --redis or else of the environment. It does not connect yet.
 func redisCluster(flag string, env func(string) string) (cluster, error) {
-	where := flag
+	where, from := flag, "--redis"
 	if where == "" {
-		where = urlFromEnv(env)
+		where, from = urlFromEnv(env), "REDIS_HOST and REDIS_PORT"
 	}
 	if where == "" {
 		return cluster{}, nil
@@ -30,11 +30,11 @@ func redisCluster(flag string, env func(string) string) (cluster, error) {
 	u, err := url.Parse(where)
 	if err != nil {
 		// The error of url.Parse has the URL in it, and that may have a password.
-		return cluster{}, usagef("--redis: not a URL such as redis://host:port")
+		return cluster{}, usagef("%s: not a URL such as redis://host:port", from)
 	}
 	d, err := rueidisdriver.FromURL(where)
 	if err != nil {
-		return cluster{}, usagef("--redis: %s is not a URL such as redis://host:port", u.Redacted())
+		return cluster{}, usagef("%s: %s is not a URL such as redis://host:port", from, u.Redacted())
 	}
 	addr := u.Host
 	if addr == "" {

@@ -7,7 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/sockeye-io/sockeye/engineio"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
@@ -88,15 +90,80 @@ func TestServe_RedisGoes(t *testing.T) {
 		})
 	}
 	health(`{"status":"ok","redis":"ok"}`)
+	other := serving(t, nil, "--addr", "127.0.0.1:0", "--redis", r.URL())
+	a, far := join(t, p.url), join(t, other.url)
+	a.send(`2["message","before"]`)
+	far.want(`2["message","before"]`)
 	r.Stop()
 	health(`{"status":"degraded","redis":"degraded"}`)
-	if status, _ := fetch(t, p.url+"/socket.io/?EIO=4&transport=polling"); status != http.StatusOK {
-		t.Errorf("a new client: %d", status)
-	}
+	near := join(t, p.url)
+	a.send(`2["message","alone"]`)
+	near.want(`2["message","alone"]`)
 	r.Start()
 	health(`{"status":"ok","redis":"ok"}`)
+	testkit.Eventually(t, "both servers are back", func() bool {
+		_, body := fetch(t, other.url+"/healthz")
+		return strings.TrimSpace(body) == `{"status":"ok","redis":"ok"}`
+	})
+	a.send(`2["message","after"]`)
+	for _, c := range []*chatter{near, far} {
+		c.want(`2["message","after"]`)
+	}
 	if code := p.stop(); code != exitOK {
 		t.Errorf("exit %d: %s", code, p.errors)
+	}
+}
+
+// chatter is a client that speaks packets.
+type chatter struct {
+	t    *testing.T
+	conn *engineio.Conn
+	in   chan string
+}
+
+func (*chatter) OnOpen(*engineio.Conn, *http.Request)                   {}
+func (c *chatter) OnMessage(_ *engineio.Conn, data []byte, _ bool)      { c.in <- string(data) }
+func (c *chatter) OnClose(_ *engineio.Conn, r engineio.Reason, _ error) { c.in <- string(r) }
+
+// join connects a client to the main namespace.
+func join(t *testing.T, url string) *chatter {
+	t.Helper()
+	c := &chatter{t: t, in: make(chan string, 100)}
+	conn, err := engineio.Dial(t.Context(), url+"/socket.io/", engineio.DialConfig{}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() }) // the server may have closed it
+	c.conn = conn
+	c.send("0")
+	if got := <-c.in; !strings.HasPrefix(got, `0{"sid":`) {
+		t.Fatalf("received %q", got)
+	}
+	return c
+}
+
+func (c *chatter) send(packet string) {
+	c.t.Helper()
+	if err := c.conn.Send([]byte(packet), false); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// want waits for a packet; what was sent while Redis was away may come before it.
+func (c *chatter) want(packet string) {
+	c.t.Helper()
+	for {
+		select {
+		case got := <-c.in:
+			if got == packet {
+				return
+			}
+			if got != `2["message","alone"]` {
+				c.t.Fatalf("received %q, want %q", got, packet)
+			}
+		case <-time.After(testkit.Scale(20 * time.Second)):
+			c.t.Fatalf("not received: %q", packet)
+		}
 	}
 }
 

@@ -139,6 +139,8 @@ func TestRun_Usage(t *testing.T) {
 		"log format":          {nil, []string{"serve", "--log-format", "xml"}, "xml"},
 		"log level":           {nil, []string{"serve", "--log-level", "loud"}, "loud"},
 		"redis scheme":        {nil, []string{"serve", "--redis", "http://127.0.0.1:1"}, "redis://"},
+		"REDIS_PORT":          {environment{"REDIS_HOST": "h", "REDIS_PORT": "x y"}, []string{"serve"}, "REDIS_PORT"},
+		"origin":              {nil, []string{"serve", "--origin", "example.com"}, "--origin: "},
 		"redis URL":           {nil, []string{"serve", "--redis", "redis://u:hidden@127.0.0.1:x y"}, "redis://"},
 	} {
 		t.Run(name, func(t *testing.T) {

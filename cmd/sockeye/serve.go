@@ -94,6 +94,9 @@ func serve(ctx context.Context, in invocation, o serveOptions) error {
 	if !private && !o.open {
 		return usagef("other machines can reach %s, and there is no authentication yet: add --open to allow that", o.addr)
 	}
+	if err := checkOrigins(o.origins); err != nil {
+		return err
+	}
 	cluster, err := redisCluster(o.redis, in.env)
 	if err != nil {
 		return err
@@ -216,6 +219,15 @@ func loopback(ctx context.Context, addr string) (bool, error) {
 		}
 	}
 	return len(ips) > 0, nil
+}
+
+// checkOrigins finds a malformed --origin before anything else is begun.
+func checkOrigins(origins []string) error {
+	s, err := sockeye.New(sockeye.Config{Origin: sockeye.OriginPolicy{Allow: origins}})
+	if err != nil {
+		return usagef("--origin: %w", cause(err))
+	}
+	return s.Close()
 }
 
 // pageURL is an address for a browser on this machine.
