@@ -144,6 +144,7 @@ func (s *Server) servePolling(w http.ResponseWriter, r *http.Request, c *Conn) {
 // Node: engine.io/lib/transports/polling.ts onPollRequest
 func (p *polling) get(w http.ResponseWriter, r *http.Request) {
 	c := p.c
+	p.awaitUpgrade(r)
 	c.mu.Lock()
 	switch {
 	case c.state.Load() == stateClosed:
@@ -152,6 +153,7 @@ func (p *polling) get(w http.ResponseWriter, r *http.Request) {
 		return
 	case c.t != p:
 		c.mu.Unlock()
+		p.s.awaitWritten(r, c)
 		p.s.refuse(w, r, badRequest("TRANSPORT_MISMATCH"), false)
 		return
 	case p.polled:
@@ -452,6 +454,7 @@ func (p *polling) deliver(w http.ResponseWriter, r *http.Request, f eio.Format, 
 			return false
 		}
 		if d.Packet.Type == eio.Close && c.state.Load() == stateOpen {
+			p.awaitPoll(r)
 			c.end(ReasonTransportClose, nil)
 			return true
 		}

@@ -32,6 +32,7 @@ type Server struct {
 	upgrades  []string // what a polling handshake offers
 	frames    [2]ws.ReaderConfig
 	driver    netpoll.Driver
+	overtake  time.Duration // see overtake.go
 	sessions  sessions
 	open      atomic.Int64 // connections whose OnClose has not returned
 
@@ -45,7 +46,7 @@ type Server struct {
 
 // NewServer checks cfg, reporting all faults, and returns a running server.
 func NewServer(cfg Config, h Handler) (*Server, error) {
-	s := &Server{idle: make(chan struct{})}
+	s := &Server{idle: make(chan struct{}), overtake: overtakeTime}
 	var err error
 	if s.cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err

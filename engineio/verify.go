@@ -94,7 +94,7 @@ func (s *Server) verify(r *http.Request, q *query, d *originDecision, upgrade bo
 		return nil, badRequest("JSONP_NOT_ALLOWED")
 	}
 	if q.sid != "" {
-		return s.verifySession(q, upgrade)
+		return s.verifySession(r, q, upgrade)
 	}
 	if r.Method != http.MethodGet {
 		return nil, refusal{code: CodeBadHandshakeMethod, context: map[string]string{"method": r.Method}}
@@ -113,7 +113,7 @@ func (s *Server) verify(r *http.Request, q *query, d *originDecision, upgrade bo
 	return nil, accepted
 }
 
-func (s *Server) verifySession(q *query, upgrade bool) (*Conn, refusal) {
+func (s *Server) verifySession(r *http.Request, q *query, upgrade bool) (*Conn, refusal) {
 	unknown := func() (*Conn, refusal) {
 		return nil, refusal{code: CodeSessionUnknown, context: map[string]string{"sid": q.sid}}
 	}
@@ -126,6 +126,7 @@ func (s *Server) verifySession(q *query, upgrade bool) (*Conn, refusal) {
 		return unknown()
 	}
 	if now := c.Transport(); !upgrade && (now != q.transport || now != transportPolling) {
+		s.awaitWritten(r, c)
 		return nil, refusal{code: CodeBadRequest, context: map[string]string{
 			"name": "TRANSPORT_MISMATCH", "transport": q.transport, "previousTransport": now,
 		}}

@@ -50,6 +50,7 @@ type webSocket struct {
 	ahead   []byte // frames that go before what is queued
 	final   []byte // the close frame of an ended connection; it is sent once
 	probing uint8
+	writing bool // what Next gave may not be written yet
 
 	deflate bool
 	b64     bool
@@ -165,6 +166,7 @@ func (t *webSocket) Next(bufs [][]byte) [][]byte {
 		t.ended = true
 		bufs = append(bufs, t.final)
 	}
+	t.writing = len(bufs) > 0
 	return bufs
 }
 
