@@ -3,30 +3,33 @@ GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 T ?= 30s
 FUZZ_BUDGET ?= 300
+BASE ?= bench/baseline.txt
+OUT ?= bench/new.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help all build setup test unit fuzz-seeds fuzz-short interop test-long fuzz bench bench-cmp lint fmt fix tidy api cover clean
+.PHONY: help all build setup test unit interop fuzz-short test-long fuzz bench bench-cmp bench-compare lint fmt fix tidy api cover clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 all: lint test ## lint and test
 
 build: ## build bin/sockeye
 	$(GO) build -o bin/sockeye ./cmd/sockeye
 
-setup: ## install what the tests need: npm packages, redis-server, chromium
+setup: ## install what the tests need: npm packages, redis-server, chromium, a C compiler
 	@scripts/setup.sh
 
 test: setup ## unit tests with the race detector, fuzzing for 10 s a target, interop; at most 15 min on 2 cores
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory interop
 	$(MAKE) --no-print-directory fuzz-short
+	@scripts/setup.sh missing
 
 unit: ## unit tests with the race detector, fuzz seeds included
 	$(GO) test -race -shuffle=on -timeout 8m $$($(GO) list ./... | grep -v /interop)
 
-interop: ## official JavaScript clients, servers and browser against ours
+interop: setup ## official JavaScript clients, servers and browser against ours
 	$(GO) test -count=1 -timeout 8m ./interop/...
 
 fuzz-short: ## every fuzz target for 10 s, less where FUZZ_BUDGET seconds do not suffice
@@ -39,17 +42,20 @@ test-long: setup ## everything, three times over, and long fuzzing
 	$(GO) test -race -shuffle=on -count=3 -timeout 60m ./...
 	@scripts/fuzz.sh 5m
 
-bench: ## Go benchmarks, ten runs, into bench/new.txt
-	$(GO) test -run '^$$' -bench . -benchmem -count=10 -timeout 60m ./... | tee bench/new.txt
+bench: ## Go benchmarks, ten runs, into OUT=bench/new.txt
+	$(GO) test -run '^$$' -bench . -benchmem -count=10 -timeout 60m ./... | tee $(OUT)
 
-bench-cmp: ## compare bench/new.txt with bench/baseline.txt
-	$(TOOL) benchstat bench/baseline.txt bench/new.txt
+bench-cmp: ## compare OUT with BASE=bench/baseline.txt, which `make bench OUT=bench/baseline.txt` has written before the change
+	$(TOOL) benchstat $(BASE) $(OUT)
+
+bench-compare: setup ## load tests of the server beside a raw loop and official Node, on an idle Linux machine
+	$(GO) run ./bench/compare
 
 lint: ## golangci-lint, go vet, formatting, modernizers, go.mod and API listing up to date
 	@scripts/lint.sh
 
 fmt: ## format the Go code
-	$(TOOL) gofumpt -w $$(git ls-files '*.go')
+	$(TOOL) golangci-lint fmt
 
 fix: ## apply the modernizers of go fix
 	$(GO) fix ./...
@@ -66,4 +72,4 @@ cover: ## coverage of the unit tests, as coverage.html
 	$(GO) tool cover -html=coverage.out -o coverage.html
 
 clean: ## remove what the other targets made
-	rm -rf bin coverage.* web/node_modules interop/node/node_modules
+	rm -rf bin coverage.* bench/new.txt web/node_modules interop/node/node_modules

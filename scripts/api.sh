@@ -7,10 +7,16 @@ out=${1:?directory}
 mkdir -p "$out"
 rm -f "$out"/*.txt
 module=$(go list -m)
-for pkg in $(go list ./... | grep -Ev '/(internal|cmd|examples|bench|interop|relay|tools)(/|$)'); do
+# The types of internal/event are public by aliases.
+for pkg in $(go list ./... | grep -Ev '/(internal|cmd|examples|bench|interop|tools)(/|$)') "$module/internal/event"; do
   name=${pkg#"$module"}
   name=${name#/}
   name=${name:-sockeye}
-  # Signatures only: comments are indented by four blanks and would hide changes of the API among those of words.
-  go doc -all -short=false "$pkg" | grep -Ev '^    ([^ ]|$)|^$' >"$out/${name//\//_}.txt"
+  # Signatures alone: a change of words is none of the API. The package comment ends at the first heading, comments
+  # of symbols are indented by four blanks, those of fields are Go's.
+  go doc -all "$pkg" | awk '
+    NR == 1 { print; next }
+    /^(CONSTANTS|VARIABLES|FUNCTIONS|TYPES)$/ { body = 1; print "\n" $0; next }
+    !body || /^    / || /^[[:space:]]*(\/\/.*)?$/ { next }
+    { sub(/[[:space:]]+\/\/.*$/, ""); print }' >"$out/${name//\//_}.txt"
 done

@@ -1,42 +1,62 @@
 #!/usr/bin/env bash
-# Installs what the tests need and this machine lacks: npm packages from the lock files, redis-server and
-# chromium from the system's packages where that is allowed (root, or sudo without a password).
+# usage: setup.sh [missing]
+# Installs what the tests need and this machine lacks: a C compiler (for the race detector), Node, redis-server
+# and Chromium from the packages of Debian and its kin, where that is allowed (root, or sudo without a password),
+# and npm packages from the lock files. With "missing" it says only what is not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+have() { command -v "$1" >/dev/null; }
 die() { echo "setup: $*" >&2; exit 1; }
-# A tool that is missing is fatal in CI only; elsewhere the tests that need it are skipped and say so.
+# What is missing is fatal in CI only; elsewhere the tests that need it are skipped.
 lack() { if [ "${CI:-}" = true ]; then die "$*"; else echo "setup: $*" >&2; fi; }
 
-command -v go >/dev/null || die "Go 1.26 or later is needed: https://go.dev/dl/"
+packages() { # of Debian, that would give what is missing
+  have gcc || have clang || printf '%s\n' gcc libc6-dev
+  have redis-server || echo redis-server
+  have node && have npm || printf '%s\n' nodejs npm
+  [ -n "${CHROMIUM:-}" ] || have chromium || have chromium-browser || have google-chrome || echo chromium
+}
+# npm writes this when it has finished.
+installed() { [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ]; }
 
-missing=()
-command -v redis-server >/dev/null || missing+=(redis-server)
-[ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
-  command -v google-chrome >/dev/null || missing+=(chromium)
+mapfile -t missing < <(packages)
+if [ "${1:-}" = missing ]; then
+  for dir in web interop/node; do
+    installed "$dir" || missing+=("the npm packages of $dir")
+  done
+  for what in "${missing[@]}"; do
+    echo "SKIPPED: the tests that need $what"
+  done
+  exit 0
+fi
+
+have go || die "Go 1.26 or later is needed: https://go.dev/dl/"
 if [ ${#missing[@]} -gt 0 ]; then
   sudo=()
   [ "$(id -u)" = 0 ] || sudo=(sudo -n)
-  if command -v apt-get >/dev/null && "${sudo[@]}" true 2>/dev/null; then
+  if have apt-get && "${sudo[@]}" true 2>/dev/null; then
     echo "setup: installing ${missing[*]}"
-    "${sudo[@]}" apt-get update -q || lack "apt-get update has failed"
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends "${missing[@]}" ||
-      lack "could not install ${missing[*]}"
+    "${sudo[@]}" apt-get update -q || echo "setup: apt-get update has failed" >&2
+    # RUNLEVEL=1: a redis-server of the system need not run.
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -q --no-install-recommends \
+      "${missing[@]}" || lack "could not install ${missing[*]}"
   else
     lack "missing: ${missing[*]} (install them, or run as root)"
   fi
 fi
+have gcc || have clang || die "the race detector needs a C compiler"
 
-if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-  lack "missing: node and npm, version 20 or later: https://nodejs.org/"
+if ! have node || ! have npm || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+  lack "missing: node and npm, version 20 or later (https://nodejs.org/)"
   exit 0
 fi
 for dir in web interop/node; do
-  # npm writes node_modules/.package-lock.json when it has finished.
-  if [ "$dir/node_modules/.package-lock.json" -nt "$dir/package-lock.json" ]; then
-    continue
-  fi
+  installed "$dir" && continue
   echo "setup: npm packages of $dir"
-  (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) || lack "npm ci has failed in $dir"
-  touch "$dir/node_modules/.package-lock.json"
+  if (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); then
+    touch "$dir/node_modules/.package-lock.json"
+  else
+    lack "npm ci has failed in $dir"
+  fi
 done
