@@ -110,6 +110,25 @@ func TestImports_ServerIsLight(t *testing.T) {
 	}
 }
 
+// guessable are the packages that may import math/rand, for the jitter of their retries. Ids and keys are made of
+// crypto/rand everywhere. T4, CVE-2017-16031.
+var guessable = []string{"redisadapter", "redisadapter/rueidisdriver"}
+
+func TestImports_IDsCannotBeGuessed(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "./...") {
+		name := relative(p.ImportPath)
+		if strings.HasPrefix(name, "bench/") || slices.Contains(guessable, name) {
+			continue
+		}
+		for _, i := range p.Imports {
+			if strings.HasPrefix(i, "math/rand") {
+				t.Errorf("package %q imports %s", name, i)
+			}
+		}
+	}
+}
+
 // relative is a package's path inside the module; "" is the server.
 func relative(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, module), "/")

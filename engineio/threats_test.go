@@ -81,14 +81,17 @@ func TestThreats_JSONP(t *testing.T) { // T2
 
 func TestThreats_SessionIDs(t *testing.T) { // T4, CVE-2017-16031
 	t.Parallel()
-	const ids = 100_000
-	seen := make(map[string]bool, ids)
+	const ids = 1_000_000
+	seen := make(map[[20]byte]struct{}, ids)
 	for range ids {
 		id := newSID()
-		if len(id) != 20 || seen[id] {
+		if len(id) != 20 {
 			t.Fatalf("id %q", id)
 		}
-		seen[id] = true
+		seen[[20]byte([]byte(id))] = struct{}{}
+	}
+	if len(seen) != ids {
+		t.Fatalf("%d of %d ids are different", len(seen), ids)
 	}
 	s := newSite(t, Config{})
 	q := s.poll("4")
@@ -192,7 +195,7 @@ func TestThreats_GarbageWithHandshake(t *testing.T) { // CVE-2022-21676
 func TestThreats_ResetAfterRefusal(t *testing.T) { // CVE-2022-41940
 	t.Parallel()
 	s := newSite(t, Config{AllowRequest: func(*http.Request) error { return errors.New("no") }})
-	for range 200 {
+	for range 2000 {
 		nc, err := net.Dial("tcp", s.http.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
