@@ -8,8 +8,8 @@
 // # Goroutines
 //
 // An idle connection over WebSocket has none on Linux, where event loops read (internal/netpoll), but one with TLS
-// and on other systems; one that polls has none but that of net/http for a pending request. A server has one for all heartbeats. Handlers are called on these
-// goroutines, one at a time for each connection, and must not block.
+// and on other systems; one that polls has none but that of net/http for a pending request. A server has one for all
+// heartbeats. Handlers are called on these goroutines, one at a time for each connection, and must not block.
 //
 // # Queues
 //
