@@ -164,6 +164,7 @@ type Incomplete struct {
 	Err error
 }
 
+// Error gives the numbers and the reason.
 func (e *Incomplete) Error() string {
 	if e.SilentServers > 0 {
 		return fmt.Sprintf("adapter: %d of %d answers received, %d servers silent: %v",
@@ -172,4 +173,5 @@ func (e *Incomplete) Error() string {
 	return fmt.Sprintf("adapter: %d of %d answers received: %v", e.Received, e.Expected, e.Err)
 }
 
+// Unwrap gives Err.
 func (e *Incomplete) Unwrap() error { return e.Err }

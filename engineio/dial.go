@@ -53,6 +53,7 @@ type TransportError struct {
 	Err       error  // what went wrong where the server did not refuse; may be nil
 }
 
+// Error says at which transport what went wrong.
 func (e *TransportError) Error() string {
 	text := "engineio: " + e.Transport
 	if e.Status != 0 && e.Status != http.StatusOK {

@@ -44,13 +44,16 @@ func codeMessage(code int) string {
 }
 
 // ConnectionError is a refused request.
+//
+// Node: the connection_error event of engine.io
 type ConnectionError struct {
 	Request *http.Request
-	Code    int
-	Message string
-	Context map[string]string
+	Code    int               // such as CodeForbidden
+	Message string            // that of the code
+	Context map[string]string // details, which the client does not get; may be nil
 }
 
+// Error is the message.
 func (e *ConnectionError) Error() string { return "engineio: " + e.Message }
 
 // PanicError is a panic in a callback that was survived. Hooks.Fault is told of it.
@@ -64,6 +67,7 @@ func newPanicError(where string, value any) *PanicError {
 	return &PanicError{Where: where, Value: value, Stack: debug.Stack()}
 }
 
+// Error describes the panic without its stack.
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("engineio: panic in %s: %v", e.Where, e.Value)
 }

@@ -82,6 +82,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /healthz", s.health)
 }
 
+// ServeHTTP serves the page, the client, the health and, under /socket.io/, Socket.IO.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The engine sees the path as it came: the mux would redirect /socket.io/../ and the like.
 	if strings.HasPrefix(r.URL.Path, "/socket.io/") {
