@@ -4,6 +4,7 @@ package netpoll
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -49,7 +50,7 @@ func TestLoop_SeatsAreUsedAgain(t *testing.T) {
 		c := d.Add(ours, nil, h)
 		go func() { _, _ = peer.Write([]byte("x")) }() // it races with the end, and may fail
 		c.Close(io.ErrUnexpectedEOF)
-		if err := <-h.ends; err != io.ErrUnexpectedEOF {
+		if err := <-h.ends; !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatal(err)
 		}
 	}
