@@ -3,13 +3,13 @@ package parser
 import (
 	"bytes"
 	"encoding/json"
-	"math"
 	"slices"
 	"strconv"
 	"sync"
 
 	jsonv2 "github.com/go-json-experiment/json"
 
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/internal/jsonscan"
 )
 
@@ -137,7 +137,7 @@ func (e *encoder) value(v any) error {
 	case nil:
 		e.buf = append(e.buf, "null"...)
 	case string:
-		e.buf = appendString(e.buf, v)
+		e.buf = js.AppendString(e.buf, v)
 	case bool:
 		e.buf = strconv.AppendBool(e.buf, v)
 	case int:
@@ -153,9 +153,9 @@ func (e *encoder) value(v any) error {
 	case uint:
 		e.buf = strconv.AppendUint(e.buf, uint64(v), 10)
 	case float64:
-		e.buf = appendFloat(e.buf, v, 64)
+		e.buf = js.AppendNumber(e.buf, v, 64)
 	case float32:
-		e.buf = appendFloat(e.buf, float64(v), 32)
+		e.buf = js.AppendNumber(e.buf, float64(v), 32)
 	case []byte:
 		if v == nil {
 			e.buf = append(e.buf, "null"...)
@@ -183,7 +183,7 @@ func (e *encoder) value(v any) error {
 			if i > 0 {
 				e.buf = append(e.buf, ',')
 			}
-			e.buf = appendString(e.buf, s)
+			e.buf = js.AppendString(e.buf, s)
 		}
 		e.buf = append(e.buf, ']')
 	default:
@@ -238,7 +238,7 @@ func (e *encoder) mapping(m map[string]any) error {
 			e.buf = append(e.buf, ',')
 		}
 		k := e.keys[i]
-		e.buf = append(appendString(e.buf, k), ':')
+		e.buf = append(js.AppendString(e.buf, k), ':')
 		if err := e.value(m[k]); err != nil {
 			return err
 		}
@@ -246,71 +246,4 @@ func (e *encoder) mapping(m map[string]any) error {
 	e.keys = e.keys[:from]
 	e.buf = append(e.buf, '}')
 	return nil
-}
-
-// appendString appends s as JavaScript writes it: nothing escaped but what must be. Invalid UTF-8 becomes U+FFFD.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for {
-		n := jsonscan.Plain(s)
-		dst = append(dst, s[:n]...)
-		if s = s[n:]; s == "" {
-			return append(dst, '"')
-		}
-		switch c := s[0]; c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, '\\', 'b')
-		case '\f':
-			dst = append(dst, '\\', 'f')
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			if c >= 0x20 {
-				dst, s = appendRunes(dst, s)
-				continue
-			}
-			const hex = "0123456789abcdef"
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-		s = s[1:]
-	}
-}
-
-// appendRunes appends the characters beyond ASCII at the beginning of s.
-func appendRunes(dst []byte, s string) (out []byte, rest string) {
-	i := 0
-	for i < len(s) && s[i] >= 0x80 {
-		i++
-	}
-	for _, r := range s[:i] { // gives U+FFFD for each invalid byte
-		dst = append(dst, string(r)...)
-	}
-	return dst, s[i:]
-}
-
-// appendFloat appends f as JavaScript writes it; null where JSON has no number for it.
-func appendFloat(dst []byte, f float64, bits int) []byte {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return append(dst, "null"...)
-	}
-	if f == 0 {
-		return append(dst, '0') // also for -0
-	}
-	abs := math.Abs(f)
-	if small, large := abs < 1e-6, abs >= 1e21; bits == 64 && !small && !large ||
-		bits == 32 && float32(abs) >= 1e-6 && float32(abs) < 1e21 {
-		return strconv.AppendFloat(dst, f, 'f', -1, bits)
-	}
-	dst = strconv.AppendFloat(dst, f, 'e', -1, bits)
-	if n := len(dst); n >= 4 && dst[n-4] == 'e' && dst[n-2] == '0' { // e-07 is e-7 in JavaScript
-		dst[n-2] = dst[n-1]
-		dst = dst[:n-1]
-	}
-	return dst
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/internal/jsonscan"
 )
 
@@ -133,7 +134,7 @@ func (e *encoder) args(p *Packet, event bool) error {
 	e.buf = append(e.buf, '[')
 	comma := event
 	if event {
-		e.buf = appendString(e.buf, p.Event)
+		e.buf = js.AppendString(e.buf, p.Event)
 	}
 	for i := range p.Args {
 		if comma {

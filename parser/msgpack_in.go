@@ -2,8 +2,8 @@ package parser
 
 import (
 	"strconv"
-	"time"
 
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser/internal/mpack"
 )
 
@@ -54,9 +54,9 @@ func (e *encoder) msgpack(b []byte, depth int) (rest []byte, err error) {
 	case mpack.Int:
 		e.buf = strconv.AppendInt(e.buf, t.I, 10)
 	case mpack.Float:
-		e.buf = appendFloat(e.buf, t.F, 64)
+		e.buf = js.AppendNumber(e.buf, t.F, 64)
 	case mpack.Str:
-		e.buf = appendString(e.buf, string(t.Data))
+		e.buf = js.AppendString(e.buf, t.Data)
 	case mpack.Bin:
 		e.bytes(t.Data)
 	case mpack.Ext:
@@ -71,7 +71,7 @@ func (e *encoder) msgpack(b []byte, depth int) (rest []byte, err error) {
 
 func (e *encoder) msgpackExt(t *mpack.Token) {
 	if ms, ok := t.Millis(); ok {
-		e.buf = appendDate(e.buf, ms)
+		e.buf = js.AppendDate(e.buf, ms)
 		return
 	}
 	switch {
@@ -139,7 +139,7 @@ func (e *encoder) msgpackKey(b []byte) (rest []byte, err error) {
 	}
 	switch t.Kind {
 	case mpack.Str:
-		e.buf = appendString(e.buf, string(t.Data))
+		e.buf = js.AppendString(e.buf, t.Data)
 	case mpack.Uint:
 		e.buf = append(strconv.AppendUint(append(e.buf, '"'), t.U, 10), '"')
 	case mpack.Int:
@@ -149,32 +149,4 @@ func (e *encoder) msgpackKey(b []byte) (rest []byte, err error) {
 	}
 	e.buf = append(e.buf, ':')
 	return rest, nil
-}
-
-// appendDate appends a date as JSON.stringify does: null where JavaScript has no such date.
-func appendDate(dst []byte, ms int64) []byte {
-	const most = 8_640_000_000_000_000
-	if ms > most || ms < -most {
-		return append(dst, "null"...)
-	}
-	t := time.UnixMilli(ms).UTC()
-	dst = append(dst, '"')
-	switch y := t.Year(); {
-	case y < 0:
-		dst = appendYear(append(dst, '-'), -y, 6)
-	case y > 9999:
-		dst = appendYear(append(dst, '+'), y, 6)
-	default:
-		dst = appendYear(dst, y, 4)
-	}
-	return t.AppendFormat(dst, `-01-02T15:04:05.000Z"`)
-}
-
-func appendYear(dst []byte, y, width int) []byte {
-	var b [6]byte
-	for i := width - 1; i >= 0; i-- {
-		b[i] = '0' + byte(y%10)
-		y /= 10
-	}
-	return append(dst, b[:width]...)
 }

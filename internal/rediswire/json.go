@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -104,7 +105,7 @@ func jsonText(v json.RawMessage) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	return numberText(f), true
+	return js.NumberText(f), true
 }
 
 // target gives the sockets that the key "opts" selects.
@@ -194,7 +195,7 @@ func appendJSONStrings(dst []byte, list []string) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendJSONString(dst, s)
+		dst = js.AppendString(dst, s)
 	}
 	return append(dst, ']')
 }

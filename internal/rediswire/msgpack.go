@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"github.com/sockeye-io/sockeye/internal/js"
 )
 
 // MaxDepth is the deepest nesting of arrays and maps that is read or written. Node's decoder recurses,
@@ -297,18 +299,10 @@ func text(b []byte) (string, bool) {
 	case kindInt:
 		return strconv.FormatInt(h.i, 10), true
 	case kindFloat:
-		return numberText(h.f), true
+		return js.NumberText(h.f), true
 	default:
 		return "", false
 	}
-}
-
-// numberText prints f as JavaScript does, but for the exponent of very large and very small ones.
-func numberText(f float64) string {
-	if a := math.Abs(f); a != 0 && (a >= 1e21 || a < 1e-6) {
-		return strconv.FormatFloat(f, 'g', -1, 64)
-	}
-	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
 // integer gives a number without a fraction.

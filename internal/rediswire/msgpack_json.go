@@ -1,9 +1,9 @@
 package rediswire
 
 import (
-	"math"
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/js"
 )
 
 // appendJSONValue writes the value at the start of src, whose whole was checked, as JavaScript's JSON.stringify
@@ -24,12 +24,9 @@ func appendJSONValue(dst, src []byte) (out []byte, n int) {
 	case kindInt:
 		return strconv.AppendInt(dst, h.i, 10), n
 	case kindFloat:
-		if math.IsNaN(h.f) || math.IsInf(h.f, 0) {
-			return append(dst, "null"...), n
-		}
-		return append(dst, numberText(h.f)...), n
+		return js.AppendNumber(dst, h.f, 64), n
 	case kindString:
-		return appendJSONString(dst, string(src[n:n+h.n])), n + h.n
+		return js.AppendString(dst, src[n:n+h.n]), n + h.n
 	case kindBinary:
 		return appendJSONBuffer(dst, src[n:n+h.n]), n + h.n
 	case kindExt:
@@ -62,7 +59,7 @@ func appendJSONMap(dst, src []byte, h head) (out []byte, n int) {
 		if !empty {
 			dst = append(dst, ',')
 		}
-		dst = append(appendJSONString(dst, key), ':')
+		dst = append(js.AppendString(dst, key), ':')
 		skip := !ok || undefined(src[n:min(n+3, len(src))])
 		dst, m = appendJSONValue(dst, src[n:])
 		n += m
@@ -80,7 +77,7 @@ func appendJSONExt(dst, src []byte, h head) []byte {
 		return append(dst, "null"...)
 	}
 	if t, ok := extDate(src, h); ok {
-		return appendJSONString(dst, t.UTC().Format(isoMillis))
+		return js.AppendString(dst, t.UTC().Format(isoMillis))
 	}
 	return appendJSONBuffer(dst, src[h.size:h.size+h.n])
 }
@@ -94,47 +91,4 @@ func appendJSONBuffer(dst, p []byte) []byte {
 		dst = strconv.AppendUint(dst, uint64(c), 10)
 	}
 	return append(dst, "]}"...)
-}
-
-// appendJSONString quotes s as JavaScript's JSON.stringify does.
-func appendJSONString(dst []byte, s string) []byte {
-	const hexDigits = "0123456789abcdef"
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, w := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && w == 1 {
-				dst = append(append(dst, s[start:i]...), "\ufffd"...)
-				start = i + 1
-			}
-			i += w
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, '\\', 'b')
-		case '\f':
-			dst = append(dst, '\\', 'f')
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
-	}
-	return append(append(dst, s[start:]...), '"')
 }

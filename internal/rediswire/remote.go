@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -16,7 +17,7 @@ import (
 // Node: @socket.io/redis-adapter/lib/index.ts onrequest REMOTE_FETCH.
 func appendRemote(dst []byte, r *adapter.Remote) []byte {
 	dst = append(dst, '{')
-	dst = appendJSONString(appendKey(dst, "id"), r.ID)
+	dst = js.AppendString(appendKey(dst, "id"), r.ID)
 	dst = appendHandshake(appendKey(dst, "handshake"), &r.Handshake)
 	dst = appendJSONStrings(appendKey(dst, "rooms"), r.Rooms)
 	dst = appendObjectArg(appendKey(dst, "data"), r.Data, true)
@@ -26,15 +27,15 @@ func appendRemote(dst []byte, r *adapter.Remote) []byte {
 func appendHandshake(dst []byte, h *adapter.Handshake) []byte {
 	dst = append(dst, '{')
 	dst = appendHeaders(appendKey(dst, "headers"), h.Headers)
-	dst = appendJSONString(appendKey(dst, "time"), h.Time)
-	dst = appendJSONString(appendKey(dst, "address"), h.Address)
+	dst = js.AppendString(appendKey(dst, "time"), h.Time)
+	dst = js.AppendString(appendKey(dst, "address"), h.Address)
 	dst = appendBool(appendKey(dst, "xdomain"), h.XDomain)
 	dst = appendBool(appendKey(dst, "secure"), h.Secure)
 	dst = strconv.AppendInt(appendKey(dst, "issued"), h.Issued, 10)
-	dst = appendJSONString(appendKey(dst, "url"), h.URL)
+	dst = js.AppendString(appendKey(dst, "url"), h.URL)
 	dst = append(appendKey(dst, "query"), '{')
 	for _, k := range sortedKeys(h.Query) {
-		dst = appendJSONString(appendNameKey(dst, k), h.Query[k])
+		dst = js.AppendString(appendNameKey(dst, k), h.Query[k])
 	}
 	dst = append(dst, '}')
 	dst = appendObjectArg(appendKey(dst, "auth"), h.Auth, false)
@@ -56,9 +57,9 @@ func appendHeaders(dst []byte, headers map[string][]string) []byte {
 		case "set-cookie":
 			dst = appendJSONStrings(dst, byName[k])
 		case "cookie":
-			dst = appendJSONString(dst, strings.Join(byName[k], "; "))
+			dst = js.AppendString(dst, strings.Join(byName[k], "; "))
 		default:
-			dst = appendJSONString(dst, strings.Join(byName[k], ", "))
+			dst = js.AppendString(dst, strings.Join(byName[k], ", "))
 		}
 	}
 	return append(dst, '}')
@@ -69,7 +70,7 @@ func appendNameKey(dst []byte, key string) []byte {
 	if dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')
 	}
-	return append(appendJSONString(dst, key), ':')
+	return append(js.AppendString(dst, key), ':')
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -67,9 +68,9 @@ func AppendRequest(dst []byte, r *Request) ([]byte, error) {
 	default:
 	}
 	dst = append(dst, '{')
-	dst = appendJSONString(appendKey(dst, "uid"), r.UID)
+	dst = js.AppendString(appendKey(dst, "uid"), r.UID)
 	if r.ID != "" {
-		dst = appendJSONString(appendKey(dst, "requestId"), r.ID)
+		dst = js.AppendString(appendKey(dst, "requestId"), r.ID)
 	}
 	dst = append(appendKey(dst, "type"), '0'+byte(r.Type))
 	switch r.Type {
@@ -84,7 +85,7 @@ func AppendRequest(dst []byte, r *Request) ([]byte, error) {
 	case RequestFetch:
 		dst = appendJSONTarget(appendKey(dst, "opts"), r.Target)
 	case RequestServerSide:
-		dst = appendJSONString(append(appendKey(dst, "data"), '['), r.Packet.Event)
+		dst = js.AppendString(append(appendKey(dst, "data"), '['), r.Packet.Event)
 		var err error
 		for _, a := range r.Packet.Args {
 			if dst, err = appendJSONArg(append(dst, ','), a); err != nil {

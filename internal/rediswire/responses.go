@@ -8,6 +8,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -62,7 +63,7 @@ func AppendFetchResponse(dst []byte, r *Request, sockets []adapter.Remote) []byt
 // AppendServerSideResponse answers RequestServerSide with the first of args, if any.
 func AppendServerSideResponse(dst []byte, id string, args []parser.Arg) ([]byte, error) {
 	dst = append(dst, `{"type":6`...)
-	dst = appendJSONString(appendKey(dst, "requestId"), id)
+	dst = js.AppendString(appendKey(dst, "requestId"), id)
 	if len(args) > 0 && !args[0].IsZero() {
 		var err error
 		if dst, err = appendJSONArg(appendKey(dst, "data"), args[0]); err != nil {
@@ -75,7 +76,7 @@ func AppendServerSideResponse(dst []byte, id string, args []parser.Arg) ([]byte,
 // AppendCountResponse answers RequestBroadcast at once: so many sockets will acknowledge.
 func AppendCountResponse(dst []byte, id string, count int) []byte {
 	dst = append(dst, `{"type":8`...)
-	dst = appendJSONString(appendKey(dst, "requestId"), id)
+	dst = js.AppendString(appendKey(dst, "requestId"), id)
 	return append(strconv.AppendInt(appendKey(dst, "clientCount"), int64(count), 10), '}')
 }
 
@@ -100,7 +101,7 @@ func appendResponseID(dst []byte, r *Request) []byte {
 	if r.Legacy {
 		key = "requestid"
 	}
-	return appendJSONString(appendKey(dst, key), r.ID)
+	return js.AppendString(appendKey(dst, key), r.ID)
 }
 
 // ResponseKind says which question a response belongs to.

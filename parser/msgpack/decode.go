@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/internal/jsonscan"
 	"github.com/sockeye-io/sockeye/parser"
 	"github.com/sockeye-io/sockeye/parser/internal/mpack"
@@ -232,11 +233,7 @@ func name(t *mpack.Token) (string, error) {
 	case mpack.Int:
 		s = strconv.FormatInt(t.I, 10)
 	case mpack.Float:
-		b, err := parser.Value(t.F).AppendJSON(nil)
-		if err != nil {
-			return "", errPayload
-		}
-		s = string(b)
+		s = js.NumberText(t.F)
 	default:
 		return "", errPayload
 	}

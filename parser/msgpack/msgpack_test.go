@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -162,6 +163,11 @@ func TestDecoder_Tolerates(t *testing.T) {
 	p, err := add(t, parser.Limits{}, 5, message("type", 2, "nsp", "/", "data", []any{1.5, "x"}), true)
 	if err != nil || p.Event != "1.5" || len(p.Args) != 1 {
 		t.Errorf("%+v %v", p, err)
+	}
+	for f, want := range map[float64]string{math.NaN(): "NaN", math.Inf(-1): "-Infinity", 1e-7: "1e-7"} {
+		if p, err = add(t, parser.Limits{}, 5, message("type", 2, "nsp", "/", "data", []any{f}), true); err != nil || p.Event != want {
+			t.Errorf("%+v %v", p, err)
+		}
 	}
 	if p, err = add(t, parser.Limits{}, 5, message("type", 2, "nsp", "/", "data", []any{}), true); err != nil || !p.Empty {
 		t.Errorf("%+v %v", p, err)
