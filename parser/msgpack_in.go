@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"github.com/sockeye-io/sockeye/internal/js"
-	"github.com/sockeye-io/sockeye/parser/internal/mpack"
+	"github.com/sockeye-io/sockeye/internal/mpack"
 )
 
 // maxMsgpackDepth bounds the nesting of what other servers send.

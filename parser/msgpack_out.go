@@ -10,7 +10,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/sockeye-io/sockeye/internal/jsonscan"
-	"github.com/sockeye-io/sockeye/parser/internal/mpack"
+	"github.com/sockeye-io/sockeye/internal/mpack"
 )
 
 // appendMsgpack appends the MessagePack encoding of a.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/internal/jsonscan"
+	"github.com/sockeye-io/sockeye/internal/mpack"
 	"github.com/sockeye-io/sockeye/parser"
-	"github.com/sockeye-io/sockeye/parser/internal/mpack"
 )
 
 var (
