@@ -3,6 +3,7 @@ package adapter
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -86,6 +87,7 @@ func TestRecovery_Exact(t *testing.T) {
 		all[id] = &breaking{id: id, pid: fmt.Sprintf("%020d", i), m: add(t, r.index, id, "room")}
 	}
 	r.deliver = func(p *parser.Packet, m Member) {
+		runtime.Gosched() // lets another broadcast or a restored session in, if anything does
 		c := all[m.ID()]
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -131,5 +133,35 @@ func TestRecovery_Exact(t *testing.T) {
 	breaks.Wait()
 	for _, c := range all {
 		c.check(t, senders, count)
+	}
+}
+
+// TestRecovery_DeliversInOrderOfOffsets covers that a broadcast is delivered before the next one gets its offset:
+// else a client that got only the later one would tell that offset, and never get the earlier.
+func TestRecovery_DeliversInOrderOfOffsets(t *testing.T) {
+	t.Parallel()
+	r := setupRecovery(t, RecoveryOptions{})
+	add(t, r.index, "a")
+	second := make(chan error, 1)
+	r.deliver = func(p *parser.Packet, m Member) {
+		if p.Event == "first" {
+			started := make(chan struct{})
+			go func() { // ends when the second broadcast is done
+				close(started)
+				second <- r.Broadcast(t.Context(), event("second"), Options{})
+			}()
+			<-started
+			for range 10_000 {
+				runtime.Gosched() // more than enough for it to come first, if it could
+			}
+		}
+		r.got[m.ID()] = append(r.got[m.ID()], p)
+	}
+	r.say(t, "first", Options{})
+	if err := <-second; err != nil {
+		t.Fatal(err)
+	}
+	if got := r.got["a"]; len(got) != 2 || got[0].Event != "first" || got[1].Event != "second" {
+		t.Errorf("got %v", got)
 	}
 }
