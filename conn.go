@@ -208,9 +208,12 @@ func (c *conn) await() {
 	c.awaiting = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed.Load() {
-		c.late = time.AfterFunc(t, c.overdue)
+	if c.closed.Load() {
+		return
 	}
+	var late *time.Timer
+	late = time.AfterFunc(t, func() { c.overdue(&late) })
+	c.late = late
 }
 
 // arrived ends what await began, if it did.
@@ -227,13 +230,14 @@ func (c *conn) arrived() {
 	}
 }
 
-// overdue closes a connection whose attachments did not come, unless it is we who do not read. A timer calls it.
-func (c *conn) overdue() {
+// overdue closes a connection whose attachments did not come, unless it is we who do not read. A timer calls it;
+// by then it may be of no concern any more. late is written under mu.
+func (c *conn) overdue(late **time.Timer) {
 	c.pauseMu.Lock()
 	paused := c.pauses > 0
 	c.pauseMu.Unlock()
 	c.mu.Lock()
-	missing := c.late != nil
+	missing := c.late != nil && c.late == *late
 	if missing && paused {
 		c.late.Reset(c.srv.cfg.AttachmentTimeout)
 	}
