@@ -196,6 +196,7 @@ func FuzzWebSocketPackets(f *testing.F) {
 // FuzzPost posts payloads to a session: it must survive them.
 func FuzzPost(f *testing.F) {
 	f.Add([]byte("4hello\x1ebAQID\x1e2\x1e3"), uint8(0))
+	f.Add([]byte("4hello\x1e1"), uint8(0))
 	f.Add([]byte("6:4hello1:2"), uint8(1))
 	f.Add([]byte("\x00\x06\xff4hello\x01\x02\xff\x04\x01"), uint8(2))
 	f.Fuzz(func(t *testing.T, body []byte, format uint8) {
@@ -205,7 +206,7 @@ func FuzzPost(f *testing.F) {
 		if i > 0 {
 			tr.c.protocol = 3
 		}
-		p := &polling{c: tr.c, signal: make(chan struct{}, 1)}
+		p := &polling{s: tr.s, c: tr.c, signal: make(chan struct{}, 1)}
 		tr.c.t = p
 		if tr.c.enter(p) {
 			p.deliver(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), formats[i], body)
