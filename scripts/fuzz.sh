@@ -26,9 +26,11 @@ if [ "$budget" -gt 0 ]; then
     time=${each}s
   fi
 fi
+bad=0
 for target in "${targets[@]}"; do
   read -r pkg name <<<"$target"
   echo "fuzz: $pkg $name $time"
   # Minimizing an input that only covers more would take up to a minute of the time.
-  go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 10x -timeout 0 "$pkg"
+  go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 10x -timeout 0 "$pkg" || bad=1
 done
+exit "$bad"
