@@ -1,178 +1,15 @@
 package interop
 
 import (
-	"encoding/base64"
 	"fmt"
-	"slices"
 	"sort"
 	"testing"
 	"time"
-
-	"github.com/sockeye-io/sockeye/internal/testkit"
-	"github.com/sockeye-io/sockeye/redisadapter"
 )
-
-// value turns the form of binary in scripts into bytes, script the other way round.
-func value(t testing.TB, v any) any {
-	t.Helper()
-	switch v := v.(type) {
-	case obj:
-		if s, ok := v["$bin"].(string); ok {
-			b, err := base64.StdEncoding.DecodeString(s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		}
-		o := obj{}
-		for k, x := range v {
-			o[k] = value(t, x)
-		}
-		return o
-	case list:
-		return values(t, v)
-	}
-	return v
-}
-
-func script(v any) any {
-	switch v := v.(type) {
-	case []byte:
-		return bin(base64.StdEncoding.EncodeToString(v))
-	case obj:
-		o := obj{}
-		for k, x := range v {
-			o[k] = script(x)
-		}
-		return o
-	case list:
-		l := make(list, len(v))
-		for i := range v {
-			l[i] = script(v[i])
-		}
-		return l
-	}
-	return v
-}
-
-// cluster is one Node server and two of ours on one Redis, each with three clients: <server>-a in red,
-// <server>-b in red and blue, <server>-c in none.
-type cluster struct {
-	t       *testing.T
-	redis   *testkit.Redis
-	servers map[string]server
-	order   []string
-	p       *peer // of the clients
-	clients map[string]socket
-	ids     map[string]string
-}
-
-func startCluster(t *testing.T, specific bool) *cluster {
-	t.Helper()
-	redis := testkit.StartRedis(t)
-	c := &cluster{
-		t: t, redis: redis, order: []string{"node", "go1", "go2"},
-		clients: make(map[string]socket), ids: make(map[string]string),
-	}
-	options := obj{"publishOnSpecificResponseChannel": specific}
-	node := startNode(t, redis, options)
-	c.servers = map[string]server{
-		"node": node,
-		"go1":  startGo(t, redis, redisadapter.PubSubOptions{SpecificResponses: specific}),
-		"go2":  startGo(t, redis, redisadapter.PubSubOptions{}),
-	}
-	c.p = startPeer(t, "client.mjs")
-	eventually(t, "three servers in the cluster", func() bool {
-		n := 0
-		for _, name := range namespaces {
-			var count int
-			node.p.do("servers", obj{"nsp": name}, &count)
-			n += count
-		}
-		return n == 3*len(namespaces)
-	})
-	for _, name := range c.order {
-		c.open(name+"-a", name, "/", "red")
-		c.open(name+"-b", name, "/", "red", "blue")
-		c.open(name+"-c", name, "/")
-	}
-	return c
-}
-
-// open connects a client to a server.
-func (c *cluster) open(name, server, nsp string, rooms ...string) socket {
-	c.t.Helper()
-	s := c.p.open(name, c.servers[server].url()+nsp, obj{"options": obj{
-		"transports": list{"websocket"}, "auth": obj{"user": name},
-	}})
-	c.ids[name] = s.connected()
-	c.clients[name] = s
-	if len(rooms) > 0 {
-		s.call("join", rooms)
-	}
-	return s
-}
-
-// each runs a test for each server that begins an operation.
-func (c *cluster) each(f func(t *testing.T, from string, s server)) {
-	t := c.t
-	for _, name := range c.order {
-		t.Run("from "+name, func(t *testing.T) {
-			c.use(t)
-			f(t, name, c.servers[name])
-		})
-	}
-	c.use(t)
-}
-
-// use makes failures those of t.
-func (c *cluster) use(t *testing.T) {
-	c.t, c.p.t = t, t
-	for _, s := range c.servers {
-		switch s := s.(type) {
-		case *nodeServer:
-			s.p.t = t
-		case *goServer:
-			s.t = t
-		}
-	}
-}
-
-// got gives the names of the clients that got an event, sorted, after everything that from has sent came.
-func (c *cluster) got(from, event string, args ...any) []string {
-	c.t.Helper()
-	c.servers[from].emit(selection{NSP: "/"}, "mark")
-	var names []string
-	for name, s := range c.clients {
-		s.wait("event:mark", 1)
-		for _, e := range s.events() {
-			if e == event {
-				names = append(names, name)
-			}
-		}
-		if slices.Contains(names, name) {
-			same(c.t, name+": arguments", s.wait("event:"+event, 1)[0], emptyNotNil(args))
-		}
-		c.p.do("clear", obj{"name": name}, nil)
-	}
-	sort.Strings(names)
-	return names
-}
-
-// all gives the clients of a kind ("a", "b", "c") on every server.
-func all(kinds ...string) []string {
-	var names []string
-	for _, s := range []string{"go1", "go2", "node"} {
-		for _, k := range kinds {
-			names = append(names, s+"-"+k)
-		}
-	}
-	return names
-}
 
 func TestCluster_Broadcast(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, false)
+	c := startCluster(t, clusterOptions{})
 	args := list{1, "two", nil, true, 2.5, obj{"k": list{}}}
 	c.each(func(t *testing.T, from string, s server) {
 		own := []string{from + "-a", from + "-b", from + "-c"}
@@ -210,7 +47,7 @@ func TestCluster_BroadcastWithAck(t *testing.T) {
 	for _, specific := range []bool{false, true} {
 		t.Run(fmt.Sprintf("specific responses %v", specific), func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, specific)
+			c := startCluster(t, clusterOptions{specific: specific})
 			c.each(func(t *testing.T, _ string, s server) {
 				for _, test := range []struct {
 					name string
@@ -245,7 +82,7 @@ func TestCluster_FetchSockets(t *testing.T) {
 	for _, specific := range []bool{false, true} {
 		t.Run(fmt.Sprintf("specific responses %v", specific), func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, specific)
+			c := startCluster(t, clusterOptions{specific: specific})
 			c.each(func(t *testing.T, _ string, s server) {
 				same(t, "count", len(s.fetch(selection{NSP: "/"})), 9)
 				same(t, "other namespace", len(s.fetch(selection{NSP: "/chat"})), 0)
@@ -267,7 +104,7 @@ func TestCluster_FetchSockets(t *testing.T) {
 
 func TestCluster_JoinLeaveDisconnect(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, false)
+	c := startCluster(t, clusterOptions{})
 	c.each(func(t *testing.T, from string, s server) {
 		size := func(room string, n int) {
 			t.Helper()
@@ -306,7 +143,7 @@ func TestCluster_ServerSideEmit(t *testing.T) {
 	for _, specific := range []bool{false, true} {
 		t.Run(fmt.Sprintf("specific responses %v", specific), func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, specific)
+			c := startCluster(t, clusterOptions{specific: specific})
 			for _, name := range c.order {
 				for _, from := range c.order {
 					c.servers[name].listen("/", "hello "+from, nil)
@@ -343,7 +180,7 @@ func TestCluster_ServerSideEmit(t *testing.T) {
 
 func TestCluster_Namespaces(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, false)
+	c := startCluster(t, clusterOptions{})
 	for _, nsp := range []string{"/chat", "/dynamic-x"} {
 		for _, name := range c.order {
 			c.open(nsp+name, name, nsp, "red")
@@ -375,7 +212,7 @@ func TestCluster_Namespaces(t *testing.T) {
 // TestCluster_Close: a server that goes is not waited for.
 func TestCluster_Close(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, false)
+	c := startCluster(t, clusterOptions{})
 	g := c.servers["go2"].(*goServer)
 	if err := g.s.Close(); err != nil {
 		t.Fatal(err)

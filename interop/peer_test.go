@@ -215,7 +215,7 @@ func (s socket) wait(kind string, count int) list {
 // want checks the arguments of the first event of a name.
 func (s socket) want(event string, args ...any) {
 	s.p.t.Helper()
-	same(s.p.t, s.name+" gets "+event, s.wait("event:"+event, 1)[0], args)
+	same(s.p.t, s.name+" gets "+event, s.wait("event:"+event, 1)[0], emptyNotNil(args))
 }
 
 func (s socket) emit(event string, args ...any) {

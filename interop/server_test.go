@@ -1,11 +1,13 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +50,7 @@ type server interface {
 	serverSide(nsp, event string, args ...any)
 	serverSideCall(nsp, event string, args ...any) (replies list, timedOut bool)
 	heard(event string, count int) list
+	heardAll(event string) list
 }
 
 // namespaces that every server of a cluster has.
@@ -59,10 +62,14 @@ type nodeServer struct {
 	base string
 }
 
-func startNode(t *testing.T, redis *testkit.Redis, options obj) *nodeServer {
+func startNode(t *testing.T, redis *testkit.Redis, o clusterOptions) *nodeServer {
 	t.Helper()
-	n := &nodeServer{p: startPeer(t, "server.mjs")}
-	n.p.do("start", obj{"redis": redis.URL(), "options": options, "namespaces": namespaces[1:]}, &n.base)
+	n := &nodeServer{p: startPeer(t, cmp.Or(o.script, "server.mjs"))}
+	n.p.do("start", obj{
+		"redis": redis.URL(), "adapter": cmp.Or(o.adapter, "@socket.io/redis-adapter"),
+		"options":    obj{"publishOnSpecificResponseChannel": o.specific},
+		"namespaces": append(slices.Clone(namespaces[1:]), o.namespaces...),
+	}, &n.base)
 	return n
 }
 
@@ -126,6 +133,22 @@ func (n *nodeServer) heard(event string, count int) (got list) {
 	return got
 }
 
+// heardAll gives what has come so far; heard waits.
+func (n *nodeServer) heardAll(event string) list {
+	var entries []struct {
+		Kind  string
+		Value any
+	}
+	n.p.do("log", nil, &entries)
+	got := list{}
+	for _, e := range entries {
+		if e.Kind == "server:"+event {
+			got = append(got, e.Value)
+		}
+	}
+	return got
+}
+
 // goServer is one of ours.
 type goServer struct {
 	t    *testing.T
@@ -136,7 +159,7 @@ type goServer struct {
 	calls map[string]list // server-side events, by name
 }
 
-func startGo(t *testing.T, redis *testkit.Redis, o redisadapter.PubSubOptions) *goServer {
+func startGo(t *testing.T, redis *testkit.Redis, o redisadapter.PubSubOptions, more ...string) *goServer {
 	t.Helper()
 	d, err := rueidisdriver.FromURL(redis.URL())
 	if err != nil {
@@ -153,7 +176,7 @@ func startGo(t *testing.T, redis *testkit.Redis, o redisadapter.PubSubOptions) *
 		}
 		g.http.Close()
 	})
-	for _, name := range namespaces {
+	for _, name := range slices.Concat(namespaces, more) {
 		n := s.Of(name)
 		n.OnConnection(welcome)
 		n.On("join", on(joinAll))
@@ -322,4 +345,10 @@ func (g *goServer) heard(event string, count int) (got list) {
 		return len(got) >= count
 	})
 	return got
+}
+
+func (g *goServer) heardAll(event string) list {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append(list{}, g.calls[event]...)
 }

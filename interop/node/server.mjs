@@ -1,7 +1,6 @@
 // A Node server with the official Redis adapter.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
-import { createAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";
 import { Log, serve } from "./lines.mjs";
 
@@ -38,7 +37,8 @@ function listen(nsp, event, answers) {
 }
 
 serve({
-  async start({ redis, options, namespaces }) {
+  async start({ redis, adapter, options, namespaces }) {
+    const { createAdapter } = await import(adapter);
     const pub = createClient({ url: redis });
     const sub = pub.duplicate();
     await Promise.all([pub.connect(), sub.connect()]);
