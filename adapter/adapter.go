@@ -96,6 +96,8 @@ type Delivery interface {
 
 // Member is a socket as its adapter sees it.
 type Member interface {
+	// ID is unique in a namespace. It must not change while the index knows the member: who takes over the id of
+	// a restored session is removed before and added again.
 	ID() string
 }
 
