@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,11 +34,7 @@ func abridge(p []byte) string {
 	if len(p) <= 200 {
 		return string(p)
 	}
-	sum := uint64(14695981039346656037)
-	for _, b := range p {
-		sum = (sum ^ uint64(b)) * 1099511628211
-	}
-	return fmt.Sprintf("<%d bytes, %x>", len(p), sum)
+	return fmt.Sprintf("<%d bytes, %x>", len(p), crc32.ChecksumIEEE(p))
 }
 
 var key = [4]byte{0xa1, 0x02, 0xc3, 0x84}
@@ -94,7 +93,16 @@ func run(cfg *ReaderConfig, cut func([]byte) [][]byte, p []byte) ([]string, erro
 // check runs p with every way of feeding and compares.
 func check(t *testing.T, cfg *ReaderConfig, p []byte, want []string, code uint16) {
 	t.Helper()
+	checkFeeds(t, cfg, p, want, code, nil)
+}
+
+// checkFeeds is check with some ways only.
+func checkFeeds(t *testing.T, cfg *ReaderConfig, p []byte, want []string, code uint16, only []string) {
+	t.Helper()
 	for _, f := range feeds {
+		if only != nil && !slices.Contains(only, f.name) {
+			continue
+		}
 		got, err := run(cfg, f.cut, p)
 		if strings.Join(got, "|") != strings.Join(want, "|") {
 			t.Errorf("%s: got %q, want %q", f.name, got, want)
@@ -334,3 +342,27 @@ func (s *alias) Message(_ Op, p []byte) error {
 }
 
 func (s *alias) Control(Op, []byte) error { return nil }
+
+// A message that comes byte by byte costs time and memory in proportion to its length: its buffer doubles.
+func TestReader_BytewiseIsLinear(t *testing.T) {
+	const size = 1 << 20
+	p := frame(fin|2, strings.Repeat("b", size))
+	r, s := NewReader(&ReaderConfig{MaxMessage: size}), &counting{}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range p {
+		if err := r.Feed(p[i:i+1], s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if s.messages != 1 || s.bytes != size {
+		t.Errorf("%d messages, %d bytes", s.messages, s.bytes)
+	}
+	if n := after.Mallocs - before.Mallocs; n > 1000 {
+		t.Errorf("%d allocations", n)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 3*size {
+		t.Errorf("%d bytes allocated", n)
+	}
+}
