@@ -3,6 +3,7 @@ package sockeye
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/parser"
@@ -98,10 +99,13 @@ func (c *conn) rejoins() bool {
 // resume is called with broadcasts held back. It must not call the application.
 func (s *Socket) resume(session adapter.Session, missed []*parser.Packet) error {
 	id, pid := s.id, s.extra().pid
+	// What a middleware let the socket join stays. The index must not know it while its id changes.
+	rooms := s.Rooms()
+	s.nsp.index.Remove(s.member())
 	s.id, s.extra().pid = session.ID, session.PID
-	if err := s.nsp.index.Join(s.member(), session.Rooms...); err != nil {
+	if err := s.nsp.index.Join(s.member(), slices.Concat(session.Rooms, rooms)...); err != nil {
 		s.id, s.extra().pid = id, pid
-		return err
+		return errors.Join(err, s.nsp.index.Join(s.member(), rooms...))
 	}
 	s.mu.Lock()
 	if s.data == nil && !session.Data.IsZero() { // what a middleware set is newer

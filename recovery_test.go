@@ -249,6 +249,59 @@ func TestRecovery_Middlewares(t *testing.T) {
 }
 
 // A handler that does not end keeps its socket from ending, but not the client from coming back.
+// A middleware runs before it is known who the socket is going to be.
+func TestRecovery_KeepsTheRoomsOfAMiddleware(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sockeye.Config{Recovery: &sockeye.Recovery{}})
+	b.Use(func(_ context.Context, s *sockeye.Socket) error { return s.Join("all", s.ID()+"-asked") })
+	left := make(chan string, 64)
+	b.Of("/").OnRoom(func(e sockeye.RoomEvent) {
+		if e.Kind == "delete-room" {
+			left <- e.Room
+		}
+	})
+	c := sockets(b)
+	p := b.dial()
+	session := p.begin("/", "")
+	s := get(t, "socket", c)
+	if err := errors.Join(s.Join("own"), s.Emit("offset")); err != nil {
+		t.Fatal(err)
+	}
+	p.event(&session)
+	b.cut(p, s)
+	for range 4 { // the three, and that of its id
+		get(t, "deleted room", left)
+	}
+	p = b.dial()
+	p.begin("/", session.auth())
+	s = get(t, "socket", c)
+	if !s.Recovered() || s.ID() != session.SID {
+		t.Fatalf("recovered: %v", s.Recovered())
+	}
+	rooms := s.Rooms()
+	for _, r := range []string{session.SID, "own", "all", session.SID + "-asked"} {
+		if !slices.Contains(rooms, r) {
+			t.Errorf("not in %q", r)
+		}
+	}
+	if err := b.To("all").Emit("to all"); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.event(&session); !slices.Equal(got, []any{"to all"}) {
+		t.Errorf("received %v", got)
+	}
+	for len(left) > 0 { // of the attempt, before it was known
+		<-left
+	}
+	b.cut(p, s)
+	for range len(rooms) {
+		get(t, "deleted room", left)
+	}
+	if s.Rooms() != nil {
+		t.Errorf("still in %q", s.Rooms())
+	}
+}
+
 func TestRecovery_WhileAHandlerHangs(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sockeye.Config{Recovery: &sockeye.Recovery{}})
