@@ -19,7 +19,7 @@ func TestAppendHeader(t *testing.T) {
 		{126, false, "\x81\x7e\x00\x7e"},
 		{65535, true, "\xc1\x7e\xff\xff"},
 		{65536, false, "\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"},
-		{1 << 40, true, "\xc1\x7f\x00\x00\x01\x00\x00\x00\x00\x00"},
+		{1 << 24, true, "\xc1\x7f\x00\x00\x00\x00\x01\x00\x00\x00"},
 	}
 	for _, tt := range tests {
 		if got := AppendHeader([]byte("x"), Text, tt.rsv1, tt.length); string(got) != "x"+tt.want {
