@@ -23,7 +23,7 @@ var (
 
 // readPortable reads with a small buffer, and with a bigger one as long as they come back full.
 func (c *conn) readPortable() {
-	small := idleBuffers.Get().(*[idleBuffer]byte) //nolint:forcetypeassert // nothing else is put
+	small := idleBuffers.Get().(*[idleBuffer]byte) //nolint:errcheck // nothing else is put
 	defer idleBuffers.Put(small)
 	more := false
 	for !c.stopped() {
@@ -80,7 +80,7 @@ type portableWriter struct{ buf *[writeBuffer]byte }
 
 func (w *portableWriter) write(c *conn, bufs [][]byte) (rest [][]byte, err error) {
 	if w.buf == nil {
-		w.buf = writeBuffers.Get().(*[writeBuffer]byte) //nolint:forcetypeassert // nothing else is put
+		w.buf = writeBuffers.Get().(*[writeBuffer]byte) //nolint:errcheck // nothing else is put
 	}
 	c.w.Store(blocked) // a Wake now needs nothing: Next is asked again in any case
 	defer c.w.Store(flushing)
