@@ -388,9 +388,11 @@ func TestThreats_Panics(t *testing.T) { // T28
 			if c, r := site.handshake(socketQuery); r.StatusCode == http.StatusSwitchingProtocols {
 				if where != "OnOpen" {
 					c.open()
+					c.send("4hello")
 				}
-				c.send("4hello")
-				c.write(ws.Close, "")
+				if where != "OnOpen" && h.where != "OnMessage" {
+					c.write(ws.Close, "")
+				}
 			}
 			r := site.do("GET", pollQuery, "")
 			if want := map[bool]int{true: 403, false: 200}[where == "AllowRequest"]; r.status != want {
