@@ -117,18 +117,18 @@ func (a Arg) placeholders(dst []jsonscan.Placeholder) []jsonscan.Placeholder {
 }
 
 // bytes appends a placeholder for b.
-func (e *encoder) bytes(b []byte) {
+func (e *encoder) bytes(b []byte) { e.buf = e.AppendBytes(e.buf, b) }
+
+// AppendBytes implements [mpack.BytesWriter] with placeholders.
+func (e *encoder) AppendBytes(dst, b []byte) []byte {
 	h := jsonscan.Placeholder{Num: len(e.att)}
-	h.Start = len(e.buf)
-	e.buf = appendPlaceholder(e.buf, h.Num)
-	h.End = len(e.buf)
+	h.Start = len(dst)
+	dst = append(dst, `{"_placeholder":true,"num":`...)
+	dst = append(strconv.AppendInt(dst, int64(h.Num), 10), '}')
+	h.End = len(dst)
 	e.own = append(e.own, h)
 	e.att = append(e.att, b)
-}
-
-func appendPlaceholder(dst []byte, num int) []byte {
-	dst = append(dst, `{"_placeholder":true,"num":`...)
-	return append(strconv.AppendInt(dst, int64(num), 10), '}')
+	return dst
 }
 
 // value appends the JSON of a Go value.

@@ -148,7 +148,7 @@ func appendMsgpackNumber(dst, lit []byte) []byte {
 // every server of the classic adapter understands: bytes as such and not as extension 0, dates as extension 0
 // and not as timestamps, which old ones take for arrays.
 func appendMsgpackRaw(dst, b []byte) ([]byte, error) {
-	if rest, _, err := mpack.Skip(b, maxMsgpackDepth); err != nil || len(rest) > 0 {
+	if rest, _, err := mpack.Skip(b, mpack.MaxDepth); err != nil || len(rest) > 0 {
 		return dst, ErrArg
 	}
 	for len(b) > 0 {
@@ -156,13 +156,12 @@ func appendMsgpackRaw(dst, b []byte) ([]byte, error) {
 		if err != nil {
 			return dst, ErrArg
 		}
-		token := b[:len(b)-len(rest)]
 		if ms, ok := t.Millis(); ok {
 			dst = binary.BigEndian.AppendUint64(append(dst, 0xd7, 0), uint64(ms))
 		} else if isMsgpackBytes(&t) {
 			dst = msgp.AppendBytes(dst, t.Data)
 		} else {
-			dst = append(dst, token...)
+			dst = append(dst, b[:len(b)-len(rest)]...)
 		}
 		b = rest
 	}

@@ -1,19 +1,28 @@
 // Package mpack reads MessagePack without trusting it: no length is believed before the bytes are there, and
-// nesting is bounded without recursion.
+// nesting is bounded.
 //
-// Not in this package: what extensions mean, and writing.
+// Not in this package: writing, and which extensions a peer understands.
 package mpack
 
 import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/js"
 )
 
-// Errors of [Read] and [Skip].
+// MaxDepth is the deepest nesting of arrays and maps that servers accept of each other. Node's decoder recurses, so
+// that something deeper could end a peer.
+const MaxDepth = 512
+
+// Errors of this package.
 var (
 	ErrSyntax = errors.New("mpack: malformed MessagePack")
 	ErrDepth  = errors.New("mpack: nested too deeply")
+	ErrUTF8   = errors.New("mpack: string that is not UTF-8")
 )
 
 // Kind is what a token is.
@@ -156,39 +165,120 @@ func container(k Kind, n uint64, b []byte) (Token, []byte, error) {
 // Skip reads the value at the beginning of b. depth bounds the nesting of arrays and maps. binary tells whether
 // bytes occur in it: a Bin, or an Ext that is neither a date nor undefined.
 func Skip(b []byte, depth int) (rest []byte, binary bool, err error) {
+	rest, f, err := walk(b, depth, false)
+	return rest, f.binary, err
+}
+
+// Check is [Skip] for what comes from other servers or goes to them: nesting ends at [MaxDepth], and strings must be
+// UTF-8. ext tells whether an Ext occurs.
+func Check(b []byte) (rest []byte, ext bool, err error) {
+	rest, f, err := walk(b, MaxDepth, true)
+	return rest, f.ext, err
+}
+
+// found is what occurs in a value.
+type found struct{ binary, ext bool }
+
+func (f *found) note(t *Token, text bool) error {
+	switch t.Kind {
+	case Str:
+		if text && !utf8.Valid(t.Data) {
+			return ErrUTF8
+		}
+	case Bin:
+		f.binary = true
+	case Ext:
+		f.ext = true
+		f.binary = f.binary || !t.Undefined() && !t.Date()
+	default:
+	}
+	return nil
+}
+
+// walk reads the value at the beginning of b; with text its strings must be UTF-8.
+func walk(b []byte, depth int, text bool) (rest []byte, f found, err error) {
+	t, b, err := Read(b)
+	if err != nil {
+		return nil, f, err
+	}
+	if t.Kind < Array {
+		return b, f, f.note(&t, text)
+	}
+	if depth < 1 {
+		return nil, f, ErrDepth
+	}
+	return walkElements(b, t.elements(), depth, text)
+}
+
+// walkElements reads n values without recursion.
+func walkElements(b []byte, n, depth int, text bool) (rest []byte, f found, err error) {
 	var room [64]int
-	left := room[:0] // how many values are missing, for each open container
+	left := append(room[:0], n) // how many values are missing, for each open container
 	for {
-		var t Token
-		if t, b, err = Read(b); err != nil {
-			return nil, false, err
-		}
-		switch t.Kind {
-		case Bin:
-			binary = true
-		case Ext:
-			binary = binary || !t.Undefined() && !t.Date()
-		case Array, Map:
-			if len(left) == depth {
-				return nil, false, ErrDepth
-			}
-			n := t.Len
-			if t.Kind == Map {
-				n *= 2
-			}
-			left = append(left, n+1)
-		default:
-		}
-		for len(left) > 0 {
-			top := len(left) - 1
-			if left[top]--; left[top] > 0 {
-				break
+		top := len(left) - 1
+		if left[top] == 0 {
+			if top == 0 {
+				return b, f, nil
 			}
 			left = left[:top]
+			continue
 		}
-		if len(left) == 0 {
-			return b, binary, nil
+		left[top]--
+		var t Token
+		if t, b, err = Read(b); err != nil {
+			return nil, f, err
 		}
+		if t.Kind < Array {
+			if err := f.note(&t, text); err != nil {
+				return nil, f, err
+			}
+			continue
+		}
+		if len(left) == depth {
+			return nil, f, ErrDepth
+		}
+		left = append(left, t.elements())
+	}
+}
+
+// elements counts the values that follow an Array or Map.
+func (t *Token) elements() int {
+	if t.Kind == Map {
+		return 2 * t.Len
+	}
+	return t.Len
+}
+
+// Integer gives a number without fraction, however it is written; ok is false beyond 64 bits, and for a Float beyond
+// the integers that JavaScript can tell apart.
+func (t *Token) Integer() (i int64, ok bool) {
+	switch t.Kind {
+	case Uint:
+		return int64(t.U), t.U <= math.MaxInt64
+	case Int:
+		return t.I, true
+	case Float:
+		if t.F == math.Trunc(t.F) && math.Abs(t.F) < 1<<53 {
+			return int64(t.F), true
+		}
+	default:
+	}
+	return 0, false
+}
+
+// Text gives a string, or a number as JavaScript makes a name of it.
+func (t *Token) Text() (s string, ok bool) {
+	switch t.Kind {
+	case Str:
+		return string(t.Data), true
+	case Uint:
+		return strconv.FormatUint(t.U, 10), true
+	case Int:
+		return strconv.FormatInt(t.I, 10), true
+	case Float:
+		return js.NumberText(t.F), true
+	default:
+		return "", false
 	}
 }
 

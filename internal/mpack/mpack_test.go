@@ -2,6 +2,7 @@ package mpack
 
 import (
 	"errors"
+	"math"
 	"reflect"
 	"runtime"
 	"strings"
@@ -116,6 +117,82 @@ func TestSkip_Binary(t *testing.T) {
 	} {
 		if _, got, err := Skip([]byte(in), 8); err != nil || got != want {
 			t.Errorf("%x: %v %v", in, got, err)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("\x91", MaxDepth)
+	for name, c := range map[string]struct {
+		in  string
+		ext bool
+		err error
+	}{
+		"text":                  {"\xa2\xc3\xa9", false, nil},
+		"text inside":           {"\x82\xa1a\x91\xa2\xc3\xa9\x01\xc4\x01\xff", false, nil},
+		"undefined":             {"\x91\xd4\x00\x00", true, nil},
+		"date":                  {"\xd6\xff\x00\x00\x00\x00", true, nil},
+		"text is not UTF-8":     {"\xa1\xff", false, ErrUTF8},
+		"part is not UTF-8":     {"\x92\x01\xa1\xff", false, ErrUTF8},
+		"key is not UTF-8":      {"\x81\xa1\xff\x01", false, ErrUTF8},
+		"half a character":      {"\xa1\xc3\xa1\xa9", false, ErrUTF8},
+		"as deep as allowed":    {deep + "\x01", false, nil},
+		"deeper":                {deep + "\x90", false, ErrDepth},
+		"not all there":         {"\x92\x01", false, ErrSyntax},
+		"a byte without a use":  {"\x91\xc1", false, ErrSyntax},
+		"a key without a value": {"\x81\xa1a", false, ErrSyntax},
+	} {
+		rest, ext, err := Check([]byte(c.in))
+		if ext != c.ext || !errors.Is(err, c.err) || err == nil && len(rest) > 0 {
+			t.Errorf("%s: %q %v %v", name, rest, ext, err)
+		}
+		for n := range c.in {
+			if c.err == nil {
+				if _, _, err := Check([]byte(c.in[:n])); !errors.Is(err, ErrSyntax) {
+					t.Errorf("%s: the first %d bytes: %v", name, n, err)
+				}
+			}
+		}
+	}
+}
+
+func TestToken_IntegerAndText(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		in      []byte
+		integer int64
+		whole   bool
+		text    string // "" if it is none
+	}{
+		{"positive", msgp.AppendUint64(nil, 300), 300, true, "300"},
+		{"positive, in the signed form", []byte("\xd1\x01\x2c"), 300, true, "300"},
+		{"negative", msgp.AppendInt64(nil, -300), -300, true, "-300"},
+		{"largest", msgp.AppendUint64(nil, math.MaxInt64), math.MaxInt64, true, "9223372036854775807"},
+		{"too large", msgp.AppendUint64(nil, 1<<63), 0, false, "9223372036854775808"},
+		{"float", msgp.AppendFloat64(nil, -300), -300, true, "-300"},
+		{"float of 32 bits", msgp.AppendFloat32(nil, 1.5), 0, false, "1.5"},
+		{"fraction", msgp.AppendFloat64(nil, 0.1), 0, false, "0.1"},
+		{"large float", msgp.AppendFloat64(nil, 1<<53), 0, false, "9007199254740992"},
+		{"-0", msgp.AppendFloat64(nil, math.Copysign(0, -1)), 0, true, "0"},
+		{"NaN", msgp.AppendFloat64(nil, math.NaN()), 0, false, "NaN"},
+		{"infinite", msgp.AppendFloat64(nil, math.Inf(-1)), 0, false, "-Infinity"},
+		{"string", msgp.AppendString(nil, "300"), 0, false, "300"},
+		{"bytes", msgp.AppendBytes(nil, []byte("300")), 0, false, ""},
+		{"true", msgp.AppendBool(nil, true), 0, false, ""},
+		{"nil", msgp.AppendNil(nil), 0, false, ""},
+		{"array", msgp.AppendArrayHeader(nil, 0), 0, false, ""},
+	} {
+		tok, _, err := Read(c.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i, ok := tok.Integer(); ok != c.whole || ok && i != c.integer {
+			t.Errorf("%s: %d %v", c.name, i, ok)
+		}
+		if s, ok := tok.Text(); ok != (c.text != "") || s != c.text {
+			t.Errorf("%s: %q %v", c.name, s, ok)
 		}
 	}
 }

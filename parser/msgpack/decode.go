@@ -3,10 +3,8 @@ package msgpack
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"unicode/utf8"
 
-	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/internal/jsonscan"
 	"github.com/sockeye-io/sockeye/internal/mpack"
 	"github.com/sockeye-io/sockeye/parser"
@@ -66,12 +64,12 @@ func (d *decoder) binary(p *parser.Packet, in []byte) error {
 		return err
 	}
 	t, _, _ := mpack.Read(f.typ) // a missing one gives nil
-	last := uint64(parser.ConnectError)
+	last := int64(parser.ConnectError)
 	if d.protocol == 4 {
-		last = uint64(parser.BinaryAck)
+		last = int64(parser.BinaryAck)
 	}
-	n, ok := integer(&t)
-	if f.typ == nil || !ok || n > last {
+	n, ok := t.Integer()
+	if f.typ == nil || !ok || n < 0 || n > last {
 		return errType
 	}
 	*p = parser.Packet{Type: parser.Type(n)}
@@ -86,9 +84,11 @@ func (d *decoder) binary(p *parser.Packet, in []byte) error {
 	}
 	if f.id != nil {
 		t, _, _ = mpack.Read(f.id)
-		if p.ID, p.HasID = integer(&t); !p.HasID || p.ID > parser.MaxID {
+		id, ok := t.Integer()
+		if !ok || id < 0 || id > parser.MaxID {
 			return errID
 		}
+		p.ID, p.HasID = uint64(id), true
 	}
 	return d.payload(p, f.data)
 }
@@ -134,20 +134,6 @@ func (d *decoder) fields(b []byte) (f fields, err error) {
 		return f, errSyntax
 	}
 	return f, nil
-}
-
-// integer gives t if it is a whole number that is not negative. JavaScript does not know how it was written.
-func integer(t *mpack.Token) (uint64, bool) {
-	switch t.Kind {
-	case mpack.Uint:
-		return t.U, true
-	case mpack.Float:
-		if t.F >= 0 && t.F < 1<<63 && t.F == math.Trunc(t.F) {
-			return uint64(t.F), true
-		}
-	default:
-	}
-	return 0, false
 }
 
 func namespaceOf(b []byte) (string, error) {
@@ -221,20 +207,8 @@ func args(p *parser.Packet, n int, b []byte) (err error) {
 
 // name gives the name of an event: a string, or a number as JavaScript writes it.
 func name(t *mpack.Token) (string, error) {
-	var s string
-	switch t.Kind {
-	case mpack.Str:
-		if !utf8.Valid(t.Data) {
-			return "", errPayload
-		}
-		s = string(t.Data)
-	case mpack.Uint:
-		s = strconv.FormatUint(t.U, 10)
-	case mpack.Int:
-		s = strconv.FormatInt(t.I, 10)
-	case mpack.Float:
-		s = js.NumberText(t.F)
-	default:
+	s, ok := t.Text()
+	if !ok || !utf8.ValidString(s) {
 		return "", errPayload
 	}
 	if parser.Reserved(s) {
