@@ -8,6 +8,7 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/mpack"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -66,11 +67,11 @@ func ParseBroadcast(b []byte) (Broadcast, error) {
 		return Broadcast{}, malformed("broadcast of too few parts", nil)
 	}
 	var m Broadcast
-	h, _ := parseHead(parts[0]) // arrayElements has checked it
-	if h.kind != kindString {
+	uid := read(parts[0])
+	if uid.Kind != mpack.Str {
 		return Broadcast{}, malformed("uid", errMsgpackKind)
 	}
-	m.UID = string(parts[0][h.size:])
+	m.UID = string(uid.Data)
 	m.packet = parts[1]
 	if m.Target, err = parseTarget(parts[2]); err != nil {
 		return Broadcast{}, malformed("options", err)
@@ -117,16 +118,15 @@ func appendMsgpackArg(dst []byte, a parser.Arg) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rediswire: argument: %w", err)
 	}
-	n, ext, err := valueLen(dst[start:])
+	rest, ext, err := mpack.Check(dst[start:])
+	if err == nil && len(rest) > 0 {
+		err = errMsgpackTail
+	}
 	if err != nil {
 		return nil, fmt.Errorf("rediswire: argument: %w", err)
 	}
-	if n != len(dst)-start {
-		return nil, fmt.Errorf("rediswire: argument: %w", errMsgpackTail)
-	}
 	if ext {
-		plain, _ := appendPlain(nil, dst[start:])
-		dst = append(dst[:start], plain...)
+		dst = append(dst[:start], appendPlain(nil, dst[start:])...)
 	}
 	return dst, nil
 }
@@ -172,8 +172,8 @@ func appendStrings(dst []byte, list []string) []byte {
 
 func parseTarget(b []byte) (Target, error) {
 	var t Target
-	_, err := mapFields(b, func(key string, value []byte) (err error) {
-		switch key {
+	_, err := mapFields(b, func(key, value []byte) (err error) {
+		switch string(key) {
 		case "rooms":
 			t.Rooms, t.Nobody, err = parseNames(value)
 		case "except":
@@ -188,7 +188,7 @@ func parseTarget(b []byte) (Target, error) {
 
 // parseNames reads rooms, which may be numbers. none tells that there were some, but none of those.
 func parseNames(b []byte) (names []string, none bool, err error) {
-	if isNil(b) || undefined(b) {
+	if nothing(b) {
 		return nil, false, nil
 	}
 	elements, err := arrayElements(b)
@@ -204,24 +204,21 @@ func parseNames(b []byte) (names []string, none bool, err error) {
 }
 
 func parseFlags(b []byte, t *Target) error {
-	if isNil(b) || undefined(b) {
+	if nothing(b) {
 		return nil
 	}
-	_, err := mapFields(b, func(key string, value []byte) error {
-		h, err := parseHead(value)
-		if err != nil {
-			return err
-		}
-		set := h.kind == kindBool && h.u == 1
-		switch key {
+	_, err := mapFields(b, func(key, value []byte) error {
+		v := read(value)
+		set := v.Kind == mpack.Bool && v.Bool
+		switch string(key) {
 		case "volatile":
 			t.Flags.Volatile = set
 		case "compress":
-			t.Flags.NoCompress = h.kind == kindBool && h.u == 0
+			t.Flags.NoCompress = v.Kind == mpack.Bool && !v.Bool
 		case "expectSingleResponse":
 			t.Flags.Single = set
 		case "timeout":
-			ms, _ := integer(value)
+			ms, _ := v.Integer()
 			t.Timeout = timeout(ms)
 		}
 		return nil
@@ -241,17 +238,17 @@ func parsePacket(b []byte, namespace string) (parser.Packet, error) {
 	p := parser.Packet{Type: parser.Event, Namespace: "/"}
 	var typed bool
 	var data [][]byte
-	_, err := mapFields(b, func(key string, value []byte) (err error) {
-		switch key {
+	_, err := mapFields(b, func(key, value []byte) (err error) {
+		switch string(key) {
 		case "type":
 			n, ok := integer(value)
 			typed = ok && (n == int64(parser.Event) || n == int64(parser.BinaryEvent))
 		case "nsp":
-			h, _ := parseHead(value) // mapFields has checked it
-			if h.kind != kindString {
+			nsp := read(value)
+			if nsp.Kind != mpack.Str {
 				return errMsgpackKind
 			}
-			p.Namespace = string(value[h.size:])
+			p.Namespace = string(nsp.Data)
 		case "data":
 			data, err = arrayElements(value)
 		}

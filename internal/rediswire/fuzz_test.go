@@ -3,6 +3,7 @@ package rediswire
 import (
 	"testing"
 
+	"github.com/sockeye-io/sockeye/internal/mpack"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -25,8 +26,8 @@ func passOn(t *testing.T, args []parser.Arg) {
 		if err != nil {
 			continue
 		}
-		if n, _, err := valueLen(b); err != nil || n != len(b) {
-			t.Errorf("%x: %d %v", b, n, err)
+		if rest, _, err := mpack.Check(b); err != nil || len(rest) > 0 {
+			t.Errorf("%x: %d left, %v", b, len(rest), err)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/mpack"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -173,6 +174,14 @@ func TestAppendRequest_KeyOrder(t *testing.T) {
 		"server-side event with deep binary": {
 			Request{Type: RequestServerSide, UID: "u", Packet: *event("e", map[string]any{"b": []any{[]byte{7}, nil, -1.5}})},
 			`{"uid":"u","type":6,"data":["e",{"b":[{"type":"Buffer","data":[7]},null,-1.5]}]}`,
+		},
+		"server-side event with what old servers write": {
+			Request{Type: RequestServerSide, UID: "u", Packet: parser.Packet{Event: "e", Args: []parser.Arg{
+				parser.RawMsgpack([]byte("\x83\xa1a\xd4\x00\x00\x07\xc7\x02\x00\x07\x08\xa1d\xd7\x00\x00\x00\x01\x8b\xcf\xe5h{")),
+				parser.RawMsgpack([]byte("\xd4\x05\x07")),
+			}}},
+			`{"uid":"u","type":6,"data":["e",{"7":{"type":"Buffer","data":[7,8]},"d":"2023-11-14T22:13:20.123Z"},` +
+				`[5,{"type":"Buffer","data":[7]}]]}`,
 		},
 	} {
 		got, err := AppendRequest(nil, &c.r)
@@ -421,7 +430,7 @@ func TestAppend_RefusesHarm(t *testing.T) {
 		}
 	}
 	deep := any("x")
-	for range MaxDepth + 1 {
+	for range mpack.MaxDepth + 1 {
 		deep = []any{deep}
 	}
 	for name, a := range map[string]parser.Arg{
@@ -454,24 +463,6 @@ func TestAppendBroadcast_UnsetFlagsAreLeftOut(t *testing.T) {
 	}
 	if !bytes.HasSuffix(b, []byte("\xa5flags\x80")) || bytes.IndexByte(b, 0xc2) >= 0 || bytes.IndexByte(b, 0xc0) >= 0 {
 		t.Errorf("%q", b)
-	}
-}
-
-func TestAppendMsgpackArg_NoExtensions(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		in, want string
-	}{
-		"date of 8.x":      {"\x91\xd7\xff\x1dSS\x00eS\xf1\x00", "\x91\xb82023-11-14T22:13:20.123Z"},
-		"date of 7.x":      {"\xd7\x00\x00\x00\x01\x8b\xcf\xe5h{", "\xb82023-11-14T22:13:20.123Z"},
-		"undefined of 7.x": {"\x81\xa1u\xd4\x00\x00", "\x81\xa1u\xc0"},
-		"bytes of 7.x":     {"\x92\x01\xc7\x02\x00\x07\x08", "\x92\x01\xc4\x02\x07\x08"},
-		"nothing odd":      {"\x92\xc4\x01\x07\xcb?\xf8\x00\x00\x00\x00\x00\x00", "\x92\xc4\x01\x07\xcb?\xf8\x00\x00\x00\x00\x00\x00"},
-	} {
-		got, err := appendMsgpackArg([]byte("x"), parser.RawMsgpack([]byte(c.in)))
-		if err != nil || string(got) != "x"+c.want {
-			t.Errorf("%s: %q %v, want %q", name, got, err, c.want)
-		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/internal/js"
+	"github.com/sockeye-io/sockeye/internal/mpack"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -173,10 +174,13 @@ func appendJSONArg(dst []byte, a parser.Arg) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("rediswire: argument: %w", err)
 		}
-		if n, _, err := valueLen(raw); err != nil || n != len(raw) {
-			return nil, fmt.Errorf("rediswire: argument: %w", errors.Join(errMsgpackTail, err))
+		dst, rest, err := mpack.AppendJSON(dst, raw, bufferForm{})
+		if err == nil && len(rest) > 0 {
+			err = errMsgpackTail
 		}
-		dst, _ = appendJSONValue(dst, raw)
+		if err != nil {
+			return nil, fmt.Errorf("rediswire: argument: %w", err)
+		}
 		return dst, nil
 	}
 	dst, err := a.AppendJSON(dst)
@@ -187,6 +191,21 @@ func appendJSONArg(dst []byte, a parser.Arg) ([]byte, error) {
 		return nil, fmt.Errorf("rediswire: argument: %w", errJSONKind)
 	}
 	return dst, nil
+}
+
+// bufferForm writes bytes as JSON.stringify writes a Buffer.
+type bufferForm struct{}
+
+// AppendBytes implements [mpack.BytesWriter].
+func (bufferForm) AppendBytes(dst, data []byte) []byte {
+	dst = append(dst, `{"type":"Buffer","data":[`...)
+	for i, c := range data {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, uint64(c), 10)
+	}
+	return append(dst, "]}"...)
 }
 
 func appendJSONStrings(dst []byte, list []string) []byte {

@@ -272,8 +272,8 @@ func parseBroadcastRequest(b []byte, namespace string) (Request, error) {
 	r := Request{Type: RequestBroadcast}
 	var packet, opts []byte
 	typed := false
-	n, err := mapFields(b, func(key string, value []byte) error {
-		switch key {
+	rest, err := mapFields(b, func(key, value []byte) error {
+		switch string(key) {
 		case "uid":
 			r.UID, _ = text(value)
 		case "requestId":
@@ -291,7 +291,7 @@ func parseBroadcastRequest(b []byte, namespace string) (Request, error) {
 	switch {
 	case err != nil:
 		return r, malformed("request", err)
-	case n != len(b):
+	case len(rest) > 0:
 		return r, malformed("request", errMsgpackTail)
 	case !typed:
 		return r, malformed("request type", nil)

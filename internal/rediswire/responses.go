@@ -178,8 +178,8 @@ func (o object) arg(key string) []parser.Arg {
 func parseAckResponse(b []byte) (Response, error) {
 	r := Response{Kind: ResponseAck}
 	typed := false
-	n, err := mapFields(b, func(key string, value []byte) error {
-		switch key {
+	rest, err := mapFields(b, func(key, value []byte) error {
+		switch string(key) {
 		case "type":
 			t, ok := integer(value)
 			typed = ok && t == responseAck
@@ -187,7 +187,7 @@ func parseAckResponse(b []byte) (Response, error) {
 			r.ID, _ = text(value)
 		case "packet":
 			r.args = nil
-			if !undefined(value) {
+			if v := read(value); !v.Undefined() {
 				r.args = []parser.Arg{parser.RawMsgpack(value)}
 			}
 		}
@@ -196,7 +196,7 @@ func parseAckResponse(b []byte) (Response, error) {
 	switch {
 	case err != nil:
 		return r, malformed("response", err)
-	case n != len(b):
+	case len(rest) > 0:
 		return r, malformed("response", errMsgpackTail)
 	case !typed:
 		return r, malformed("response type", nil)
