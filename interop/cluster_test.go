@@ -9,7 +9,11 @@ import (
 
 func TestCluster_Broadcast(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, clusterOptions{})
+	startCluster(t, clusterOptions{}).broadcasts()
+}
+
+// broadcasts checks who gets what, from each server.
+func (c *cluster) broadcasts() {
 	args := list{1, "two", nil, true, 2.5, obj{"k": list{}}}
 	c.each(func(t *testing.T, from string, s server) {
 		own := []string{from + "-a", from + "-b", from + "-c"}
@@ -47,34 +51,38 @@ func TestCluster_BroadcastWithAck(t *testing.T) {
 	for _, specific := range []bool{false, true} {
 		t.Run(fmt.Sprintf("specific responses %v", specific), func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, clusterOptions{specific: specific})
-			c.each(func(t *testing.T, _ string, s server) {
-				for _, test := range []struct {
-					name string
-					s    selection
-					arg  any
-					want int
-				}{
-					{"all", selection{}, "x", 9},
-					{"one room", selection{Rooms: []string{"blue"}}, list{"x"}, 3},
-					{"except", selection{Except: []string{"red"}}, obj{"x": 1}, 3},
-					{"binary", selection{Rooms: []string{"red"}}, bin("AQID"), 6},
-					{"nobody", selection{Rooms: []string{"green"}}, "x", 0},
-				} {
-					test.s.NSP = "/"
-					replies, timedOut := s.call(test.s, limit, "question", test.arg)
-					want := list{}
-					for range test.want {
-						want = append(want, test.arg)
-					}
-					same(t, test.name, list{replies, timedOut}, list{want, false})
-				}
-				// The clients never acknowledge "mute".
-				replies, timedOut := s.call(selection{NSP: "/", Rooms: []string{"blue"}}, 300*time.Millisecond, "mute", 1)
-				same(t, "mute clients", list{replies, timedOut}, list{list{}, true})
-			})
+			startCluster(t, clusterOptions{specific: specific}).acks()
 		})
 	}
+}
+
+// acks checks that everybody is asked and that every answer comes, by each server.
+func (c *cluster) acks() {
+	c.each(func(t *testing.T, _ string, s server) {
+		for _, test := range []struct {
+			name string
+			s    selection
+			arg  any
+			want int
+		}{
+			{"all", selection{}, "x", 9},
+			{"one room", selection{Rooms: []string{"blue"}}, list{"x"}, 3},
+			{"except", selection{Except: []string{"red"}}, obj{"x": 1}, 3},
+			{"binary", selection{Rooms: []string{"red"}}, bin("AQID"), 6},
+			{"nobody", selection{Rooms: []string{"green"}}, "x", 0},
+		} {
+			test.s.NSP = "/"
+			replies, timedOut := s.call(test.s, limit, "question", test.arg)
+			want := list{}
+			for range test.want {
+				want = append(want, test.arg)
+			}
+			same(t, test.name, list{replies, timedOut}, list{want, false})
+		}
+		// The clients never acknowledge "mute".
+		replies, timedOut := s.call(selection{NSP: "/", Rooms: []string{"blue"}}, 300*time.Millisecond, "mute", 1)
+		same(t, "mute clients", list{replies, timedOut}, list{list{}, true})
+	})
 }
 
 func TestCluster_FetchSockets(t *testing.T) {
@@ -82,29 +90,37 @@ func TestCluster_FetchSockets(t *testing.T) {
 	for _, specific := range []bool{false, true} {
 		t.Run(fmt.Sprintf("specific responses %v", specific), func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, clusterOptions{specific: specific})
-			c.each(func(t *testing.T, _ string, s server) {
-				same(t, "count", len(s.fetch(selection{NSP: "/"})), 9)
-				same(t, "other namespace", len(s.fetch(selection{NSP: "/chat"})), 0)
-				found := s.fetch(selection{NSP: "/", Rooms: []string{"blue"}})
-				same(t, "count in blue", len(found), 3)
-				for _, r := range found {
-					user, _ := r.Data.(obj)["user"].(string)
-					same(t, "auth", r.Handshake.Auth, obj{"user": user})
-					same(t, "id", r.ID, c.ids[user])
-					sort.Slice(r.Rooms, func(i, j int) bool { return fmt.Sprint(r.Rooms[i]) < fmt.Sprint(r.Rooms[j]) })
-					want := list{"blue", "red", c.ids[user]}
-					sort.Slice(want, func(i, j int) bool { return fmt.Sprint(want[i]) < fmt.Sprint(want[j]) })
-					same(t, "rooms", r.Rooms, want)
-				}
-			})
+			startCluster(t, clusterOptions{specific: specific}).fetches()
 		})
 	}
 }
 
+// fetches checks what each server tells of sockets.
+func (c *cluster) fetches() {
+	c.each(func(t *testing.T, _ string, s server) {
+		same(t, "count", len(s.fetch(selection{NSP: "/"})), 9)
+		same(t, "other namespace", len(s.fetch(selection{NSP: "/chat"})), 0)
+		found := s.fetch(selection{NSP: "/", Rooms: []string{"blue"}})
+		same(t, "count in blue", len(found), 3)
+		for _, r := range found {
+			user, _ := r.Data.(obj)["user"].(string)
+			same(t, "auth", r.Handshake.Auth, obj{"user": user})
+			same(t, "id", r.ID, c.ids[user])
+			sort.Slice(r.Rooms, func(i, j int) bool { return fmt.Sprint(r.Rooms[i]) < fmt.Sprint(r.Rooms[j]) })
+			want := list{"blue", "red", c.ids[user]}
+			sort.Slice(want, func(i, j int) bool { return fmt.Sprint(want[i]) < fmt.Sprint(want[j]) })
+			same(t, "rooms", r.Rooms, want)
+		}
+	})
+}
+
 func TestCluster_JoinLeaveDisconnect(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, clusterOptions{})
+	startCluster(t, clusterOptions{}).commands()
+}
+
+// commands checks that sockets on every server do as they are told, by each server.
+func (c *cluster) commands() {
 	c.each(func(t *testing.T, from string, s server) {
 		size := func(room string, n int) {
 			t.Helper()
@@ -143,39 +159,43 @@ func TestCluster_ServerSideEmit(t *testing.T) {
 	for _, specific := range []bool{false, true} {
 		t.Run(fmt.Sprintf("specific responses %v", specific), func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, clusterOptions{specific: specific})
-			for _, name := range c.order {
-				for _, from := range c.order {
-					c.servers[name].listen("/", "hello "+from, nil)
-					c.servers[name].listen("/", "ask "+from, obj{"from": name})
-					c.servers[name].listen("/chat", "chat "+from, nil)
-				}
-			}
-			c.each(func(t *testing.T, from string, s server) {
-				s.serverSide("/", "hello "+from, 1, "two", obj{"three": list{}})
-				s.serverSide("/", "hello "+from)
-				s.serverSide("/chat", "chat "+from, from)
-				for _, name := range c.order {
-					if name == from {
-						continue
-					}
-					o := c.servers[name]
-					same(t, name+" hears", o.heard("hello "+from, 2), list{list{1, "two", obj{"three": list{}}}, list{}})
-					same(t, name+" hears in /chat", o.heard("chat "+from, 1), list{list{from}})
-				}
-				replies, timedOut := s.serverSideCall("/", "ask "+from, "x")
-				var want list
-				for _, name := range c.order {
-					if name != from {
-						want = append(want, obj{"from": name})
-					}
-				}
-				sort.Slice(replies, func(i, j int) bool { return fmt.Sprint(replies[i]) < fmt.Sprint(replies[j]) })
-				sort.Slice(want, func(i, j int) bool { return fmt.Sprint(want[i]) < fmt.Sprint(want[j]) })
-				same(t, "answers", list{replies, timedOut}, list{want, false})
-			})
+			startCluster(t, clusterOptions{specific: specific}).serverSides()
 		})
 	}
+}
+
+// serverSides checks that servers hear and answer each other.
+func (c *cluster) serverSides() {
+	for _, name := range c.order {
+		for _, from := range c.order {
+			c.servers[name].listen("/", "hello "+from, nil)
+			c.servers[name].listen("/", "ask "+from, obj{"from": name})
+			c.servers[name].listen("/chat", "chat "+from, nil)
+		}
+	}
+	c.each(func(t *testing.T, from string, s server) {
+		s.serverSide("/", "hello "+from, 1, "two", obj{"three": list{}})
+		s.serverSide("/", "hello "+from)
+		s.serverSide("/chat", "chat "+from, from)
+		for _, name := range c.order {
+			if name == from {
+				continue
+			}
+			o := c.servers[name]
+			same(t, name+" hears", o.heard("hello "+from, 2), list{list{1, "two", obj{"three": list{}}}, list{}})
+			same(t, name+" hears in /chat", o.heard("chat "+from, 1), list{list{from}})
+		}
+		replies, timedOut := s.serverSideCall("/", "ask "+from, "x")
+		var want list
+		for _, name := range c.order {
+			if name != from {
+				want = append(want, obj{"from": name})
+			}
+		}
+		sort.Slice(replies, func(i, j int) bool { return fmt.Sprint(replies[i]) < fmt.Sprint(replies[j]) })
+		sort.Slice(want, func(i, j int) bool { return fmt.Sprint(want[i]) < fmt.Sprint(want[j]) })
+		same(t, "answers", list{replies, timedOut}, list{want, false})
+	})
 }
 
 func TestCluster_Namespaces(t *testing.T) {

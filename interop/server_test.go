@@ -134,7 +134,10 @@ func (n *nodeServer) heard(event string, count int) (got list) {
 }
 
 // heardAll gives what has come so far; heard waits.
-func (n *nodeServer) heardAll(event string) list {
+func (n *nodeServer) heardAll(event string) list { return n.logged("server:" + event) }
+
+// logged gives what the server has noted of a kind.
+func (n *nodeServer) logged(kind string) list {
 	var entries []struct {
 		Kind  string
 		Value any
@@ -142,7 +145,7 @@ func (n *nodeServer) heardAll(event string) list {
 	n.p.do("log", nil, &entries)
 	got := list{}
 	for _, e := range entries {
-		if e.Kind == "server:"+event {
+		if e.Kind == kind {
 			got = append(got, e.Value)
 		}
 	}
