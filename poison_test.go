@@ -2,6 +2,7 @@ package sockeye_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestThreats_PoisonedBus(t *testing.T) {
 		n.OnServerSide("e", sockeye.HandlerFunc(func(_ context.Context, m *sockeye.Message) error { return m.Ack(len(m.Args())) }))
 	}
 	b.OnConnection(func(_ context.Context, s *sockeye.Socket) {
-		if err := s.Join("r"); err != nil {
+		if err := s.Join("r"); err != nil && !errors.Is(err, sockeye.ErrClosed) {
 			t.Error(err)
 		}
 	})
@@ -70,8 +71,10 @@ func TestThreats_PoisonedBus(t *testing.T) {
 		if err != nil {
 			t.Fatalf("received %q: %v", data, err)
 		}
-		if done && packet.Type == parser.Disconnect { // a mutated order to do so
-			p.join("/", "")
+		if done && packet.Type == parser.Disconnect { // by a mutated order
+			p.send("0")
+		}
+		if done && packet.Type == parser.Connect {
 			if err := a.Emit(sentinel); err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +84,7 @@ func TestThreats_PoisonedBus(t *testing.T) {
 		}
 		mutants++
 	}
-	if mutants < 500 { // those that were changed in what does not matter
+	if mutants < 20 { // there are hundreds while the client is not disconnected, by mutants too
 		t.Errorf("only %d messages came through", mutants)
 	}
 	testkit.Eventually(t, "both are well", func() bool { return a.Health() == nil && b.Health() == nil })
