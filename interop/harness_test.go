@@ -131,6 +131,18 @@ func (c *cluster) open(name, server, nsp string, rooms ...string) socket {
 	return s
 }
 
+// openOver connects a client to a namespace over the connection of another client.
+func (c *cluster) openOver(name, other, nsp string, rooms ...string) socket {
+	c.t.Helper()
+	s := c.p.open(name, nsp, obj{"over": other})
+	c.ids[name] = s.connected()
+	c.clients[name] = s
+	if len(rooms) > 0 {
+		s.call("join", rooms)
+	}
+	return s
+}
+
 // each runs a test for each server that begins an operation.
 func (c *cluster) each(f func(t *testing.T, from string, s server)) {
 	t := c.t

@@ -169,8 +169,7 @@ func TestCluster_Legacy2Questions(t *testing.T) {
 	ctx, cancel := g.context(wait)
 	defer cancel()
 	found, err := g.choose(selection{NSP: "/"}).FetchSockets(ctx)
-	var incomplete *adapter.Incomplete
-	if !errors.As(err, &incomplete) {
+	if _, ok := errors.AsType[*adapter.Incomplete](err); !ok {
 		t.Errorf("fetch: %v, want an *adapter.Incomplete", err)
 	}
 	same(t, "fetched", len(found), 6)
@@ -179,8 +178,7 @@ func TestCluster_Legacy2Questions(t *testing.T) {
 	ctx, cancel = g.context(wait)
 	defer cancel()
 	replies, err := g.s.Of("/").ServerSideEmitWithAck(ctx, "hello", 1)
-	var missing *sockeye.AckError
-	if !errors.As(err, &missing) {
+	if _, ok := errors.AsType[*sockeye.AckError](err); !ok {
 		t.Errorf("server-side acks: %v, want an *AckError", err)
 	}
 	same(t, "server-side replies", len(replies), 1)
@@ -191,7 +189,7 @@ func TestCluster_Legacy2Questions(t *testing.T) {
 	ctx, cancel = g.context(wait)
 	defer cancel()
 	replies, err = g.choose(selection{NSP: "/"}).EmitWithAck(ctx, "question", "x")
-	if missing = nil; !errors.As(err, &missing) {
+	if _, ok := errors.AsType[*sockeye.AckError](err); !ok {
 		t.Errorf("acks: %v, want an *AckError", err)
 	}
 	same(t, "replies", len(replies), 6)
