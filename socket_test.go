@@ -335,8 +335,9 @@ func TestSocket_EmitContextWaitsForRoom(t *testing.T) {
 func TestSocket_FullInboxPausesReading(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sockeye.Config{
-		Limits: sockeye.Limits{Inbox: 4}, AckTimeout: 1200 * time.Millisecond,
-		PingInterval: 100 * time.Millisecond, PingTimeout: time.Second,
+		Limits: sockeye.Limits{Inbox: 4}, AckTimeout: 5500 * time.Millisecond,
+		// After the pause the pong comes behind all that the buffers hold.
+		PingInterval: 100 * time.Millisecond, PingTimeout: 5 * time.Second,
 	})
 	release := make(chan struct{})
 	var handled atomic.Int32
@@ -350,7 +351,7 @@ func TestSocket_FullInboxPausesReading(t *testing.T) {
 	s := get(t, "socket", c)
 	// More than any buffer between us holds.
 	const events = 100
-	big := `2["work","` + strings.Repeat("x", 100_000) + `"]`
+	big := `2["work","` + strings.Repeat("x", 50_000) + `"]`
 	go func() {
 		for range events {
 			if p.conn.WaitBuffered(t.Context(), 200_000) != nil || p.conn.Send([]byte(big), false) != nil {
