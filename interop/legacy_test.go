@@ -282,7 +282,7 @@ func TestCluster_Legacy2Asks(t *testing.T) {
 	c.alive()
 }
 
-// TestCluster_Legacy7: with the adapter that was written for socket.io 4.0 to 4.5 and the other dialect of MessagePack.
+// TestCluster_Legacy7: with an adapter that writes the older dialect of MessagePack.
 func TestCluster_Legacy7(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
