@@ -102,14 +102,15 @@ func TestSocket_DisconnectOrder(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	var calls []string
-	done := make(chan struct{})
+	joined, done := make(chan struct{}), make(chan struct{})
 	b.Of("/").OnRoom(func(e sockeye.RoomEvent) {
 		if e.Room == "r" {
 			calls = append(calls, e.Kind)
 		}
 	})
 	b.OnConnection(func(ctx context.Context, s *sockeye.Socket) {
-		_ = s.Join("r")
+		_ = s.Join("r") // it fails once the client has left
+		close(joined)
 		s.OnDisconnecting(func(sockeye.Reason) {
 			calls = append(calls, "disconnecting")
 			if !slices.Equal(s.Rooms(), []string{s.ID(), "r"}) || ctx.Err() == nil || s.Connected() {
@@ -137,6 +138,7 @@ func TestSocket_DisconnectOrder(t *testing.T) {
 		return nil
 	}))
 	p, _ := b.connect()
+	get(t, "room", joined)
 	// What the client sent before it left is still handled.
 	p.send(`2["slow"]`, `2["bye"]`, `1`)
 	get(t, "disconnect", done)

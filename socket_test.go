@@ -160,7 +160,7 @@ func TestSocket_EmitWithAck(t *testing.T) {
 	p.send(`33["late"]`)
 
 	cause := errors.New("no longer interested")
-	canceled, stop := context.WithCancelCause(t.Context())
+	canceled, stop := context.WithCancelCause(long)
 	o = ask(canceled)
 	p.want(`24["q"]`)
 	stop(cause)
@@ -335,9 +335,10 @@ func TestSocket_EmitContextWaitsForRoom(t *testing.T) {
 func TestSocket_FullInboxPausesReading(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sockeye.Config{
-		Limits: sockeye.Limits{Inbox: 4}, AckTimeout: 5500 * time.Millisecond,
-		// After the pause the pong comes behind all that the buffers hold.
-		PingInterval: 100 * time.Millisecond, PingTimeout: 5 * time.Second,
+		Limits: sockeye.Limits{Inbox: 4}, AckTimeout: 4500 * time.Millisecond,
+		// After the pause the pong comes behind all that the buffers hold. A paused connection is sent a ping each
+		// PingTimeout, and its peer waits PingInterval longer than that.
+		PingInterval: 2 * time.Second, PingTimeout: 2 * time.Second,
 	})
 	release := make(chan struct{})
 	var handled atomic.Int32
