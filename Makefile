@@ -2,7 +2,7 @@ SHELL := /bin/bash
 GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 T ?= 30s
-FUZZ_BUDGET ?= 300
+FUZZ_BUDGET ?= 420
 BASE ?= bench/baseline.txt
 OUT ?= bench/new.txt
 
