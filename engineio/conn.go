@@ -99,7 +99,7 @@ type Conn struct {
 	reason  Reason
 	err     error
 	ctl     uint8
-	owed    uint8 // pings without pong
+	owed    uint16 // pings without pong
 	paused  bool
 	calling bool // a goroutine is in the handler
 	told    bool // that goroutine, or another, has taken it on itself to call OnClose
@@ -237,6 +237,7 @@ func (c *Conn) notifyDrained() {
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	c.paused = true
+	c.pausing()
 	t := c.t
 	c.mu.Unlock()
 	t.flow()

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -92,13 +93,12 @@ func (c *Conn) beat() {
 	if now-from > int64(c.e.timeout/4) {
 		from = now
 	}
-	c.due = from + int64(c.e.timeout)
+	c.due = from + int64(c.patience())
 	ping := c.protocol != 3
 	if ping {
-		// A paused connection is sent further pings, though its pongs are not read: the peer waits for them.
 		c.beats.Store(beatWaiting)
-		c.ctl |= ctlPing
-		if c.owed < 255 {
+		if c.ctl&ctlPing == 0 && c.owed < math.MaxUint16 {
+			c.ctl |= ctlPing
 			c.owed++
 		}
 	}
@@ -107,6 +107,22 @@ func (c *Conn) beat() {
 	c.mu.Unlock()
 	if ping {
 		t.wake()
+	}
+}
+
+// patience is how long to wait for a pong. A paused connection is sent further pings, though its pongs are not read:
+// the peer gives up when none comes within the interval and the timeout together. c.mu is held.
+func (c *Conn) patience() time.Duration {
+	if c.paused {
+		return min(c.e.interval, c.e.timeout)
+	}
+	return c.e.timeout
+}
+
+// pausing brings the next ping of a connection that has just been paused forward. c.mu is held.
+func (c *Conn) pausing() {
+	if c.e.wheel != nil && c.protocol != 3 && c.beats.Load() != beatIdle {
+		c.setDue(min(c.due, c.e.now()+int64(c.patience())))
 	}
 }
 
@@ -131,7 +147,7 @@ func (c *Conn) extend() {
 	defer c.mu.Unlock()
 	if c.state.Load() == stateOpen && c.beats.Load() == beatWaiting {
 		c.beats.Store(beatExtended)
-		c.setDue(c.e.now() + int64(c.e.timeout))
+		c.setDue(c.e.now() + int64(c.patience()))
 	}
 }
 

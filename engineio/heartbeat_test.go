@@ -25,11 +25,16 @@ func (t *still) cut(r Reason) { t.ended = r }
 // beating gives a connection over no network, in a bubble of synctest.
 func beating(t *testing.T, protocol int) (*Conn, *still) {
 	t.Helper()
+	return beatingEvery(t, protocol, 25*time.Second, 20*time.Second)
+}
+
+func beatingEvery(t *testing.T, protocol int, interval, timeout time.Duration) (*Conn, *still) {
+	t.Helper()
 	e := &env{
 		handler: &echo{message: func(*Conn, []byte, bool) {}}, queue: SendQueue{}.withDefaults(),
-		interval: 25 * time.Second, timeout: 20 * time.Second, start: time.Now(), fault: func(error) {},
+		interval: interval, timeout: timeout, start: time.Now(), fault: func(error) {},
 	}
-	e.wheel = newWheel(e.start, e.timeout)
+	e.wheel = newWheel(e.start, min(e.interval, e.timeout))
 	t.Cleanup(e.wheel.close)
 	c := newConn(e, "sid", protocol, "")
 	tr := &still{}
@@ -168,6 +173,38 @@ func TestHeartbeat_Protocol4(t *testing.T) {
 			after(time.Second + slack)
 			if tr.reason(c) != ReasonPingTimeout {
 				t.Fatal("never fails")
+			}
+		})
+	})
+	t.Run("paused, with a long timeout", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c, tr := beatingEvery(t, 4, time.Second, 20*time.Second)
+			after(time.Second + 20*time.Millisecond)
+			if !c.takePing() {
+				t.Fatal("no ping")
+			}
+			c.Pause() // while a pong is awaited
+			pings := 1
+			for range 600 { // the peer would give up after 21 s without a ping
+				after(time.Second + 20*time.Millisecond)
+				if c.takePing() {
+					pings++
+				}
+			}
+			if pings < 590 {
+				t.Fatalf("%d pings in 10 minutes", pings)
+			}
+			c.Resume()
+			for range pings { // all at once, but not one more than was asked for
+				if !c.receive(pong) {
+					t.Fatal("a flood?", tr.reason(c))
+				}
+			}
+			for range maxControlRate {
+				c.receive(pong)
+			}
+			if c.receive(pong) {
+				t.Fatal("pongs that nobody asked for are not counted")
 			}
 		})
 	})
