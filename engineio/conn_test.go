@@ -485,3 +485,70 @@ func TestServer_ShutdownAtMost(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// The handler is told of an end that comes while it is told of the opening, afterwards.
+func TestServer_CloseWhileOpening(t *testing.T) {
+	t.Parallel()
+	for _, query := range []string{pollQuery, socketQuery} {
+		for _, shutdown := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s %v", query, shutdown), func(t *testing.T) {
+				t.Parallel()
+				opening, closed := make(chan struct{}), make(chan struct{})
+				h := &echo{opened: func(*Conn) {
+					close(opening)
+					<-closed
+				}}
+				s := newSiteWith(t, Config{PollingCloseWait: time.Millisecond}, h)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if query == pollQuery {
+						s.do("GET", query, "")
+						return
+					}
+					s.dial(query).frame()
+				})
+				<-opening
+				wg.Go(func() {
+					if shutdown {
+						_ = s.s.Shutdown(t.Context())
+						return
+					}
+					_ = s.s.Close()
+				})
+				testkit.Eventually(t, "the close", func() bool { return h.last(t).state.Load() != stateOpen })
+				close(closed)
+				wg.Wait()
+				if got := h.reasons(t, 1); got[0].reason != ReasonForcedClose {
+					t.Errorf("%+v", got)
+				}
+			})
+		}
+	}
+}
+
+// The server may close between any two steps of an opening.
+func TestServer_CloseWhileMany(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		s := newSite(t, Config{})
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				if i%2 == 0 {
+					_, _ = s.try(t.Context(), "GET", pollQuery, "")
+					return
+				}
+				if c, r := s.handshake(socketQuery); r.StatusCode == http.StatusSwitchingProtocols {
+					_, _, _ = c.next()
+				}
+			})
+		}
+		if err := s.s.Close(); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+		if n := s.s.Conns(); n != 0 {
+			t.Errorf("%d connections", n)
+		}
+	}
+}

@@ -100,15 +100,15 @@ func (p *polling) cut(reason Reason) {
 
 // openPolling answers a handshake.
 func (s *Server) openPolling(w http.ResponseWriter, r *http.Request, q *query) {
-	c := s.register(r, q.protocol())
+	p := &polling{s: s, signal: make(chan struct{}, 1), jsonp: q.j, script: q.hasJ, b64: q.b64}
+	c := s.register(r, q.protocol(), func(c *Conn) transport {
+		p.c = c
+		return p
+	})
 	if c == nil {
 		unavailable(w)
 		return
 	}
-	p := &polling{c: c, s: s, signal: make(chan struct{}, 1), jsonp: q.j, script: q.hasJ, b64: q.b64}
-	c.mu.Lock()
-	c.t = p
-	c.mu.Unlock()
 	c.startHeartbeat()
 	c.open(r)
 

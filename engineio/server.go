@@ -189,10 +189,11 @@ func (s *Server) preflight(w http.ResponseWriter, r *http.Request) (handled bool
 	return s.origin.preflight(w, r)
 }
 
-// register makes a connection known, unless the server is closing.
-func (s *Server) register(r *http.Request, protocol int) *Conn {
+// register makes a connection known, with its transport, unless the server is closing.
+func (s *Server) register(r *http.Request, protocol int, transportOf func(c *Conn) transport) *Conn {
 	addr, secure := s.remote(r)
 	c := newConn(&s.env, newSID(), protocol, packRequest(r, addr, secure))
+	c.t = transportOf(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || !s.sessions.add(c) {

@@ -363,17 +363,17 @@ func (s *Server) openWebSocket(w http.ResponseWriter, r *http.Request, q *query)
 	if !ok {
 		return
 	}
-	c := s.register(r, q.protocol())
+	var t *webSocket
+	c := s.register(r, q.protocol(), func(c *Conn) transport {
+		t = s.newWebSocket(c, q, deflate)
+		open := append([]byte{'0' + byte(eio.Open)}, s.handshake(c.sid, nil)...)
+		t.ahead = ws.AppendFrame(nil, ws.Text, open)
+		return t
+	})
 	if c == nil {
 		add(&farewell{}).CloseAfterFlush(nil, goodbyeTime)
 		return
 	}
-	t := s.newWebSocket(c, q, deflate)
-	open := append([]byte{'0' + byte(eio.Open)}, s.handshake(c.sid, nil)...)
-	t.ahead = ws.AppendFrame(nil, ws.Text, open)
-	c.mu.Lock()
-	c.t = t
-	c.mu.Unlock()
 	c.startHeartbeat()
 	c.open(r)
 	t.start(add)
