@@ -373,7 +373,11 @@ func TestSocket_FullInboxPausesReading(t *testing.T) {
 		t.Errorf("%d handled, connected %v", handled.Load(), s.Connected())
 	}
 	close(release)
-	get(t, "the last event", last)
+	select {
+	case <-last:
+	case <-time.After(testkit.Scale(time.Minute)): // the window of TCP opens by its own timers after each pause
+		t.Fatal("the last event does not come")
+	}
 	if handled.Load() != events {
 		t.Errorf("%d events handled, want %d", handled.Load(), events)
 	}
