@@ -109,6 +109,7 @@ type Conn struct {
 	prev, next *Conn
 	tick       int64
 	due        int64 // when the heartbeat acts, in nanoseconds since e.start
+	pinged     int64 // when a ping was last due, in the same; guarded by mu
 }
 
 // newConn returns a connection that is calling its handler: the caller is to call OnOpen and then leave.
@@ -256,9 +257,12 @@ func (c *Conn) Resume() {
 		c.resumed = nil
 	}
 	c.restartWait()
-	t := c.t
+	t, ping := c.t, c.ctl&ctlPing != 0
 	c.mu.Unlock()
 	t.flow()
+	if ping {
+		t.wake()
+	}
 }
 
 // Close sends what is queued and closes with ReasonForcedClose. It does not wait: OnClose comes later, on another

@@ -64,7 +64,22 @@ func (c *Conn) restartWait() {
 	case c.protocol == 3:
 		c.setDue(c.e.now() + int64(c.e.interval+c.e.timeout))
 	case c.beats.Load() != beatIdle:
-		c.setDue(c.e.now() + int64(c.e.timeout))
+		now := c.e.now()
+		c.setDue(now + int64(c.e.timeout))
+		if now-c.pinged >= int64(c.e.interval) {
+			// The pong is behind what waits to be read. The peer must not miss its ping meanwhile.
+			c.ping(now)
+		}
+	}
+}
+
+// ping has a ping sent when the transport is woken. c.mu is held.
+func (c *Conn) ping(now int64) {
+	c.pinged = now
+	c.beats.Store(beatWaiting)
+	if c.ctl&ctlPing == 0 && c.owed < math.MaxUint16 {
+		c.ctl |= ctlPing
+		c.owed++
 	}
 }
 
@@ -96,11 +111,7 @@ func (c *Conn) beat() {
 	c.due = from + int64(c.patience())
 	ping := c.protocol != 3
 	if ping {
-		c.beats.Store(beatWaiting)
-		if c.ctl&ctlPing == 0 && c.owed < math.MaxUint16 {
-			c.ctl |= ctlPing
-			c.owed++
-		}
+		c.ping(now)
 	}
 	c.e.wheel.put(c, c.due)
 	t := c.t

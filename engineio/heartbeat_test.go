@@ -218,6 +218,31 @@ func TestHeartbeat_Protocol4(t *testing.T) {
 	})
 }
 
+// A pong that is behind what the peer sent before must keep neither side from knowing of the other: the peer waits for
+// a ping 45 s.
+func TestHeartbeat_PongBehindABacklog(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, tr := beating(t, 4)
+		last := time.Now()
+		for range 300 {
+			c.Pause()
+			after(700 * time.Millisecond)
+			c.receive(eio.Packet{Type: eio.Message})
+			c.Resume()
+			if c.takePing() {
+				last = time.Now()
+			}
+			if since := time.Since(last); since > 40*time.Second {
+				t.Fatalf("no ping for %v", since)
+			}
+		}
+		if r := tr.reason(c); r != "" {
+			t.Fatal(r)
+		}
+	})
+}
+
 func TestHeartbeat_Protocol3(t *testing.T) {
 	t.Parallel()
 	ping := eio.Packet{Type: eio.Ping, Data: []byte("x")}
