@@ -14,6 +14,10 @@ var (
 	// ErrUnavailable is wrapped by errors that say that Redis cannot be used at the moment.
 	ErrUnavailable = errors.New("redisadapter: redis is unavailable")
 
+	// ErrNotSent is wrapped by the error of a Driver for a message that Redis has certainly not got, or has refused in a
+	// way that may pass, so that it can be sent again without being there twice.
+	ErrNotSent = errors.New("redisadapter: not sent")
+
 	// ErrDropped is returned where a message was dropped because the queue of those to publish was full.
 	ErrDropped = errors.New("redisadapter: message dropped, the publish queue is full")
 )
@@ -25,16 +29,22 @@ type Driver interface {
 	// address, and never a password.
 	Connect(ctx context.Context) error
 
-	// Publish publishes the batch in order over one connection, which is the same for all batches. With an error, the
-	// first sent messages of the batch may have been published, and the others certainly have not.
-	Publish(ctx context.Context, batch []Publication) (sent int, err error)
+	// Publish publishes the batch, in order where messages share a connection: all that are not Sharded do, in this batch
+	// and all others, and so do those of one Sharded channel. It returns nil, or for each message nil or why it is not
+	// known to be published: an error that wraps ErrNotSent means that it certainly was not.
+	Publish(ctx context.Context, batch []Publication) []error
 
-	// Subscribe opens one connection for any number of subscriptions and keeps it open: when it is lost, r is told
-	// so at once, and again when everything is subscribed anew.
+	// Subscribe opens one connection for any number of subscriptions, in a Redis Cluster one to each master for those that
+	// are Sharded, and keeps them open: when one is lost, or a slot has moved, r is told so at once, and again when
+	// everything is subscribed anew.
 	Subscribe(ctx context.Context, r Receiver) (Subscription, error)
 
-	// Subscribers counts the connections that are subscribed to a channel, patterns aside.
+	// Subscribers counts the connections that are subscribed to a channel, patterns aside. In a Redis Cluster it is the
+	// sum over the masters.
 	Subscribers(ctx context.Context, channel string) (int, error)
+
+	// ShardSubscribers is Subscribers for a channel of Topics.Sharded.
+	ShardSubscribers(ctx context.Context, channel string) (int, error)
 
 	// Close closes all connections and waits for all goroutines of the driver.
 	Close() error
@@ -44,6 +54,7 @@ type Driver interface {
 type Publication struct {
 	Channel string
 	Payload []byte
+	Sharded bool // by SPUBLISH, which only those get who subscribed by Topics.Sharded
 }
 
 // Receiver takes what a subscription brings. Its methods are called one at a time. Message may block when the
@@ -53,16 +64,16 @@ type Receiver interface {
 	// subscribed by its name.
 	Message(pattern, channel, payload string)
 
-	// Lost tells that nothing comes until Restored: what is published in between is lost.
+	// Lost tells that something may not come until Restored: what is published in between may be lost.
 	Lost(err error)
 
 	// Restored tells that all is subscribed again.
 	Restored()
 }
 
-// Topics are channels, and patterns that stand for several, each at most once in a Subscription.
+// Topics are channels, patterns that stand for several, and channels of SPUBLISH, each at most once in a Subscription.
 type Topics struct {
-	Channels, Patterns []string
+	Channels, Patterns, Sharded []string
 }
 
 // Subscription is a subscriber connection. Its methods are safe for concurrent use.

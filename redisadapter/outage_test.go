@@ -181,10 +181,10 @@ func TestPubSub_CloseFromAMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if _, err := other.Publish(t.Context(), []redisadapter.Publication{
+	if errs := other.Publish(t.Context(), []redisadapter.Publication{
 		{Channel: "socket.io-request#/dynamic#", Payload: []byte(`{"type":6,"data":["close"]}`)},
-	}); err != nil {
-		t.Fatal(err)
+	}); errs != nil {
+		t.Fatal(errs)
 	}
 	if err := <-closed; err != nil {
 		t.Fatal(err)

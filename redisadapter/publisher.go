@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -176,17 +177,11 @@ func (p *publisher) run(ctx context.Context) {
 			for _, q := range batch {
 				out = append(out, q.Publication)
 			}
-			sent, err := p.d.Publish(ctx, out)
+			left, err := p.settle(batch, p.d.Publish(ctx, out))
+			batch = left
 			if err == nil {
-				p.count.published.Add(uint64(len(batch)))
-				answer(batch, nil)
 				break
 			}
-			sent = min(max(sent, 0), len(batch))
-			p.count.failed.Add(uint64(sent))
-			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			answer(batch[:sent], err)
-			batch = batch[sent:]
 			if !p.recover(ctx, err) {
 				p.drop(append(batch, p.rest()...), ErrClosed)
 				return
@@ -196,6 +191,32 @@ func (p *publisher) run(ctx context.Context) {
 		clear(out)
 		clear(batch[:cap(batch)])
 	}
+}
+
+// settle answers those who wait for messages of the batch, and gives the messages that are to be sent again. err is nil
+// or one of the errors.
+func (p *publisher) settle(batch []queued, errs []error) (left []queued, err error) {
+	if errs == nil {
+		p.count.published.Add(uint64(len(batch)))
+		answer(batch, nil)
+		return batch[:0], nil
+	}
+	left = batch[:0]
+	for i, q := range batch {
+		switch {
+		case errs[i] == nil:
+			p.count.published.Add(1)
+			answer(batch[i:i+1], nil)
+			continue
+		case errors.Is(errs[i], ErrNotSent):
+			left = append(left, q)
+		default:
+			p.count.failed.Add(1)
+			answer(batch[i:i+1], fmt.Errorf("%w: %w", ErrUnavailable, errs[i]))
+		}
+		err = errs[i]
+	}
+	return left, fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // take moves the next batch out of the queue.

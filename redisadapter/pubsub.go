@@ -135,7 +135,7 @@ func (a *pubsub) publishCounted(ctx context.Context, payload []byte) (others int
 	if err := a.c.pub.health(); err != nil {
 		return 0, err
 	}
-	if err := a.c.pub.wait(ctx, Publication{a.channels.Request, payload}); err != nil {
+	if err := a.c.pub.wait(ctx, Publication{Channel: a.channels.Request, Payload: payload}); err != nil {
 		return 0, err
 	}
 	return a.others(ctx)
@@ -233,7 +233,7 @@ func (a *pubsub) query(
 		return err
 	}
 	q.Expect(others)
-	if err := a.c.pub.put(Publication{a.channels.Request, payload}, nil); err != nil {
+	if err := a.c.pub.put(Publication{Channel: a.channels.Request, Payload: payload}, nil); err != nil {
 		return err
 	}
 	return q.Wait(ctx, each)

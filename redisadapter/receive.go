@@ -309,7 +309,7 @@ func (a *pubsub) respond(r *rediswire.Request, payload []byte) {
 
 // send publishes without waiting. While the cluster is closed there is nobody to tell of it.
 func (a *pubsub) send(channel string, payload []byte) {
-	_ = a.c.pub.put(Publication{channel, payload}, nil)
+	_ = a.c.pub.put(Publication{Channel: channel, Payload: payload}, nil)
 }
 
 // onResponse takes an answer, if it is for a question of this server.

@@ -6,6 +6,7 @@ package redistest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/sockeye-io/sockeye/redisadapter"
@@ -97,9 +98,28 @@ func (h *Hub) Subscribers(channel string) int {
 	return n
 }
 
+// ShardSubscribers counts the connections that are subscribed to a channel of SPUBLISH.
+func (h *Hub) ShardSubscribers(channel string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, s := range h.subs {
+		if s.sharded[channel] {
+			n++
+		}
+	}
+	return n
+}
+
 // spread hands a message to the subscriptions. The lock is held.
 func (h *Hub) spread(m redisadapter.Publication) {
 	for _, s := range h.subs {
+		if m.Sharded {
+			if s.sharded[m.Channel] {
+				s.queue(event{channel: m.Channel, payload: string(m.Payload)})
+			}
+			continue
+		}
 		if s.channels[m.Channel] {
 			s.queue(event{channel: m.Channel, payload: string(m.Payload)})
 		}
@@ -122,11 +142,15 @@ func (d *driver) Connect(context.Context) error {
 	return nil
 }
 
-func (d *driver) Publish(_ context.Context, batch []redisadapter.Publication) (int, error) {
+func (d *driver) Publish(_ context.Context, batch []redisadapter.Publication) []error {
 	d.h.mu.Lock()
 	defer d.h.mu.Unlock()
 	if d.h.down {
-		return 0, ErrDown
+		errs := make([]error, len(batch))
+		for i := range errs {
+			errs[i] = fmt.Errorf("%w: %w", redisadapter.ErrNotSent, ErrDown)
+		}
+		return errs
 	}
 	for _, m := range batch {
 		d.h.sent = append(d.h.sent, m)
@@ -138,7 +162,7 @@ func (d *driver) Publish(_ context.Context, batch []redisadapter.Publication) (i
 			d.h.spread(other)
 		}
 	}
-	return len(batch), nil
+	return nil
 }
 
 func (d *driver) Subscribe(_ context.Context, r redisadapter.Receiver) (redisadapter.Subscription, error) {
@@ -148,7 +172,7 @@ func (d *driver) Subscribe(_ context.Context, r redisadapter.Receiver) (redisada
 		return nil, ErrDown
 	}
 	s := &subscription{
-		h: d.h, r: r, channels: map[string]bool{}, patterns: map[string]bool{},
+		h: d.h, r: r, channels: map[string]bool{}, patterns: map[string]bool{}, sharded: map[string]bool{},
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	d.h.subs = append(d.h.subs, s)
@@ -161,6 +185,13 @@ func (d *driver) Subscribers(_ context.Context, channel string) (int, error) {
 		return 0, err
 	}
 	return d.h.Subscribers(channel), nil
+}
+
+func (d *driver) ShardSubscribers(_ context.Context, channel string) (int, error) {
+	if err := d.Connect(context.Background()); err != nil {
+		return 0, err
+	}
+	return d.h.ShardSubscribers(channel), nil
 }
 
 func (d *driver) Close() error { return nil }
@@ -182,6 +213,7 @@ type subscription struct {
 	h                  *Hub
 	r                  redisadapter.Receiver
 	channels, patterns map[string]bool // guarded by the hub's lock
+	sharded            map[string]bool // likewise
 	wake               chan struct{}
 	ended              chan struct{}
 
@@ -240,6 +272,9 @@ func (s *subscription) Add(_ context.Context, t redisadapter.Topics) error {
 	for _, p := range t.Patterns {
 		s.patterns[p] = true
 	}
+	for _, c := range t.Sharded {
+		s.sharded[c] = true
+	}
 	if s.h.down {
 		return ErrDown
 	}
@@ -254,6 +289,9 @@ func (s *subscription) Remove(_ context.Context, t redisadapter.Topics) error {
 	}
 	for _, p := range t.Patterns {
 		delete(s.patterns, p)
+	}
+	for _, c := range t.Sharded {
+		delete(s.sharded, c)
 	}
 	if s.h.down {
 		return ErrDown

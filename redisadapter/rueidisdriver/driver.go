@@ -191,39 +191,70 @@ func (d *driver) Connect(ctx context.Context) error {
 }
 
 // Publish sends the batch in one pipeline.
-func (d *driver) Publish(ctx context.Context, batch []redisadapter.Publication) (sent int, err error) {
+func (d *driver) Publish(ctx context.Context, batch []redisadapter.Publication) []error {
 	client, err := d.use()
 	if err != nil {
-		return 0, err
+		return all(len(batch), fmt.Errorf("%w: %w", redisadapter.ErrNotSent, err))
 	}
 	commands := make([]rueidis.Completed, len(batch))
 	for i, m := range batch {
 		// The payload does not change and is only read.
-		commands[i] = client.B().Publish().Channel(m.Channel).Message(rueidis.BinaryString(m.Payload)).Build()
-	}
-	for _, r := range client.DoMulti(ctx, commands...) {
-		if e := r.Error(); e != nil && err == nil {
-			err = e
+		payload := rueidis.BinaryString(m.Payload)
+		if m.Sharded {
+			commands[i] = client.B().Spublish().Channel(m.Channel).Message(payload).Build()
+		} else {
+			commands[i] = client.B().Publish().Channel(m.Channel).Message(payload).Build()
 		}
 	}
-	if err == nil {
-		return len(batch), nil
+	var errs []error
+	for i, r := range client.DoMulti(ctx, commands...) {
+		err := r.Error()
+		if err == nil {
+			continue
+		}
+		if errs == nil {
+			errs = make([]error, len(batch))
+		}
+		if undialed := (*dialError)(nil); errors.As(err, &undialed) {
+			err = fmt.Errorf("%w: %w", redisadapter.ErrNotSent, err)
+		}
+		errs[i] = d.fail(err)
 	}
-	if undialed := (*dialError)(nil); errors.As(err, &undialed) {
-		return 0, d.fail(err)
+	return errs
+}
+
+func all(n int, err error) []error {
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = err
 	}
-	return len(batch), d.fail(err)
+	return errs
 }
 
 // Subscribers sends a PUBSUB NUMSUB.
 func (d *driver) Subscribers(ctx context.Context, channel string) (int, error) {
+	return d.count(ctx, channel, func(c rueidis.Client) rueidis.Completed {
+		return c.B().PubsubNumsub().Channel(channel).Build()
+	})
+}
+
+// ShardSubscribers sends a PUBSUB SHARDNUMSUB.
+func (d *driver) ShardSubscribers(ctx context.Context, channel string) (int, error) {
+	return d.count(ctx, channel, func(c rueidis.Client) rueidis.Completed {
+		return c.B().PubsubShardnumsub().Channel(channel).Build()
+	})
+}
+
+func (d *driver) count(
+	ctx context.Context, channel string, command func(rueidis.Client) rueidis.Completed,
+) (int, error) {
 	client, err := d.use()
 	if err != nil {
 		return 0, err
 	}
 	var counts map[string]int64
 	for range 2 { // a connection that was lost meanwhile may be found out only now
-		counts, err = client.Do(ctx, client.B().PubsubNumsub().Channel(channel).Build()).AsIntMap()
+		counts, err = client.Do(ctx, command(client)).AsIntMap()
 		if refused := (*rueidis.RedisError)(nil); err == nil || errors.As(err, &refused) || ctx.Err() != nil {
 			break
 		}

@@ -35,6 +35,7 @@ type subscription struct {
 	mu       sync.Mutex
 	channels map[string]struct{}
 	patterns map[string]struct{}
+	sharded  map[string]struct{}
 	changes  []change // for the connection that stands
 	up       bool
 }
@@ -51,7 +52,7 @@ func (d *driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisa
 	s := &subscription{
 		d: d, r: r,
 		ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		channels: map[string]struct{}{}, patterns: map[string]struct{}{},
+		channels: map[string]struct{}{}, patterns: map[string]struct{}{}, sharded: map[string]struct{}{},
 	}
 	run, cancel := context.WithCancel(d.ctx)
 	s.cancel = cancel
@@ -171,6 +172,9 @@ func (s *subscription) begin() redisadapter.Topics {
 	for p := range s.patterns {
 		t.Patterns = append(t.Patterns, p)
 	}
+	for c := range s.sharded {
+		t.Sharded = append(t.Sharded, c)
+	}
 	return t
 }
 
@@ -220,6 +224,11 @@ func subscribe(ctx context.Context, c rueidis.DedicatedClient, t redisadapter.To
 			return err
 		}
 	}
+	for list := range slices.Chunk(t.Sharded, chunk) {
+		if err := c.Do(ctx, c.B().Ssubscribe().Channel(list...).Build()).Error(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -231,6 +240,11 @@ func unsubscribe(ctx context.Context, c rueidis.DedicatedClient, t redisadapter.
 	}
 	for list := range slices.Chunk(t.Channels, chunk) {
 		if err := c.Do(ctx, c.B().Unsubscribe().Channel(list...).Build()).Error(); err != nil {
+			return err
+		}
+	}
+	for list := range slices.Chunk(t.Sharded, chunk) {
+		if err := c.Do(ctx, c.B().Sunsubscribe().Channel(list...).Build()).Error(); err != nil {
 			return err
 		}
 	}
@@ -272,6 +286,9 @@ func (s *subscription) change(ctx context.Context, t redisadapter.Topics, remove
 	}
 	for _, p := range t.Patterns {
 		set(s.patterns, p, !remove)
+	}
+	for _, c := range t.Sharded {
+		set(s.sharded, c, !remove)
 	}
 	up := s.up
 	if up {
