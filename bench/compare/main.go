@@ -2,8 +2,8 @@
 
 // Command compare measures Sockeye's server beside a raw loop and official Node, in one run: each as a process of
 // its own on the first processor, the load on the second, a fresh server for each scenario, the servers in turn. It
-// prints a table of medians in Markdown, and each goal as a ratio to its reference of the same run. Run it from the
-// root of the project:
+// prints a table of medians in Markdown, and each goal as a ratio to its reference of the same run. Then it measures
+// broadcasts of a cluster, two servers and one Redis, beside official Node. Run it from the root of the project:
 //
 //	go run ./bench/compare [-runs 3] [-only fanout5000,echo1000]
 package main
@@ -49,14 +49,16 @@ var scenarios = []scenario{
 var servers = []string{"raw", "sockeye", "node"}
 
 type bench struct {
-	dir  string // where the programs are built
-	runs int
-	port int
+	dir     string // where the programs are built
+	runs    int
+	port    int
+	started []*exec.Cmd
 }
 
 // sample is what the load generator prints, as far as it is needed here.
 type sample struct {
 	CPU   float64 `json:"cpu_us_per_op"`
+	P50   float64 `json:"p50_us"`
 	P99   float64 `json:"p99_us"`
 	Bytes float64 `json:"bytes_per_conn"`
 }
@@ -77,7 +79,7 @@ func run(runs int, only string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	for _, p := range []string{"server", "rawloop", "load"} {
+	for _, p := range []string{"server", "rawloop", "load", "publish"} {
 		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, p), "./bench/"+p).CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", p, err, out)
 		}
@@ -86,10 +88,11 @@ func run(runs int, only string) error {
 		return errors.New("the official server is not installed: run `npm ci` in interop/node")
 	}
 	b := &bench{dir: dir, runs: runs, port: 21000}
+	wanted := func(name string) bool { return only == "" || slices.Contains(strings.Split(only, ","), name) }
 	fmt.Printf("Server CPU in microseconds, median of %d (least to most).\n\n", runs)
 	fmt.Println("| per | raw loop | Sockeye | Node | ratio | goal | |\n|---|---|---|---|---|---|---|")
 	for _, s := range scenarios {
-		if only != "" && !slices.Contains(strings.Split(only, ","), s.name) {
+		if !wanted(s.name) {
 			continue
 		}
 		row, err := b.measure(s)
@@ -97,6 +100,25 @@ func run(runs int, only string) error {
 			return err
 		}
 		fmt.Println(row)
+	}
+	fmt.Print("\nCPU of two servers and their Redis in microseconds; latency in microseconds.\n\n")
+	fmt.Println("| per | Sockeye | p50 / p99 | Node | p50 / p99 | ratio | goal | |\n|---|---|---|---|---|---|---|---|")
+	for _, s := range clusterScenarios {
+		if !wanted(s.name) {
+			continue
+		}
+		row, err := b.measureCluster(s)
+		if err != nil {
+			return err
+		}
+		fmt.Println(row)
+	}
+	if wanted("publish") {
+		line, err := b.publish()
+		if err != nil {
+			return err
+		}
+		fmt.Println("\n" + line)
 	}
 	return nil
 }
@@ -154,23 +176,13 @@ func median(v []float64) float64 {
 func (b *bench) once(server string, s scenario) (v sample, err error) {
 	b.port++
 	cmd := b.command(server)
-	cmd.Env = append(os.Environ(), "HOST="+host, "PORT="+strconv.Itoa(b.port), "NODE_PATH=interop/node/node_modules", "NODE_ENV=production")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return v, err
-	}
-	defer func() {
-		_ = cmd.Process.Kill() // it serves nobody else
-		_ = cmd.Wait()         // "signal: killed" is what we want
-	}()
+	cmd.Env = b.environment()
 	addr := net.JoinHostPort(host, strconv.Itoa(b.port))
-	if err := listening(addr); err != nil {
+	defer b.stop()
+	if err := b.start(cmd, addr); err != nil {
 		return v, err
 	}
-	args := append([]string{"-c", "1", filepath.Join(b.dir, "load"), "-addr", addr, "-pid", strconv.Itoa(cmd.Process.Pid)}, strings.Fields(s.args)...)
-	load := exec.Command("taskset", args...)
-	load.Stderr = os.Stderr
-	out, err := load.Output()
+	out, err := b.load(addr, strconv.Itoa(cmd.Process.Pid), strings.Fields(s.args)...)
 	if err != nil {
 		return v, err
 	}

@@ -14,14 +14,15 @@ import (
 
 // loop drives any number of client connections from one thread: raw sockets, one epoll, no goroutine.
 type loop struct {
-	epoll  int
-	server syscall.SockaddrInet4
-	host   string // host:port, for requests
-	byFD   []*client
-	events []syscall.EpollEvent
-	buf    []byte
-	spin   bool  // never sleep, so that the server is not charged for waking us up
-	now    int64 // when the last event was read, in nanoseconds
+	epoll   int
+	servers []syscall.SockaddrInet4
+	dialed  int
+	host    string // host:port, for requests
+	byFD    []*client
+	events  []syscall.EpollEvent
+	buf     []byte
+	spin    bool  // never sleep, so that the server is not charged for waking us up
+	now     int64 // when the last event was read, in nanoseconds
 
 	failed  int // connections that ended by themselves
 	lastErr error
@@ -47,25 +48,32 @@ type client struct {
 	sent  []int64 // when request seq was sent, by seq modulo the length
 }
 
-func newLoop(addr netip.AddrPort) (*loop, error) {
-	if !addr.Addr().IsLoopback() || !addr.Addr().Is4() {
-		return nil, fmt.Errorf("%v is not an IPv4 loopback address", addr)
+func newLoop(addrs []netip.AddrPort) (*loop, error) {
+	servers := make([]syscall.SockaddrInet4, len(addrs))
+	for i, addr := range addrs {
+		if !addr.Addr().IsLoopback() || !addr.Addr().Is4() {
+			return nil, fmt.Errorf("%v is not an IPv4 loopback address", addr)
+		}
+		servers[i] = syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
 	}
 	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	return &loop{
-		epoll:  epoll,
-		server: syscall.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()},
-		host:   addr.String(),
-		byFD:   make([]*client, 1<<15),
-		events: make([]syscall.EpollEvent, 1024),
-		buf:    make([]byte, 1<<18),
+		epoll:   epoll,
+		servers: servers,
+		host:    addrs[0].String(),
+		byFD:    make([]*client, 1<<15),
+		events:  make([]syscall.EpollEvent, 1024),
+		buf:     make([]byte, 1<<18),
 	}, nil
 }
 
+// dial opens a connection to the next server.
 func (l *loop) dial(ready func(*client)) (*client, error) {
+	server := l.servers[l.dialed%len(l.servers)]
+	l.dialed++
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -77,7 +85,7 @@ func (l *loop) dial(ready func(*client)) (*client, error) {
 		syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1}),
 	)
 	if err == nil {
-		if err = syscall.Connect(fd, &l.server); errors.Is(err, syscall.EINPROGRESS) {
+		if err = syscall.Connect(fd, &server); errors.Is(err, syscall.EINPROGRESS) {
 			err = nil
 		}
 	}

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command load puts one load on a Socket.IO server on loopback and prints one line of JSON with the figures. It
-// speaks to bench/server and its peers. The server's CPU time and resident bytes are read from /proc.
+// Command load puts one load on a Socket.IO server on loopback, or on several of one cluster, and prints one line of JSON
+// with the figures. It speaks to bench/server and its peers. The servers' CPU time and resident bytes are read from /proc.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 
 type options struct {
 	scenario string
-	pid      int
+	pids     pids
 	conns    int
 	window   int
 	payload  string
@@ -44,8 +44,8 @@ type figures struct {
 func main() {
 	o := options{}
 	flag.StringVar(&o.scenario, "scenario", "echo", "fanout, echo, polling or connect")
-	addr := flag.String("addr", "127.0.0.1:3000", "address of the server, on loopback")
-	flag.IntVar(&o.pid, "pid", 0, "process id of the server")
+	addrs := flag.String("addr", "127.0.0.1:3000", "addresses of the servers, on loopback, with commas; connections go to each in turn")
+	pids := flag.String("pid", "", "process ids whose CPU time counts, with commas: the servers, and what they use")
 	flag.IntVar(&o.conns, "n", 1000, "connections")
 	flag.IntVar(&o.window, "window", 1, "broadcasts, or requests of each connection, that are under way at once")
 	size := flag.Int("size", 64, "bytes of the payload")
@@ -55,7 +55,11 @@ func main() {
 	flag.Parse()
 	o.payload = strings.Repeat("x", *size)
 
-	f, err := run(o, *addr)
+	var f figures
+	var err error
+	if o.pids, err = parsePIDs(*pids); err == nil {
+		f, err = run(o, *addrs)
+	}
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(f)
 	}
@@ -65,14 +69,18 @@ func main() {
 	}
 }
 
-func run(o options, addr string) (figures, error) {
-	ap, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return figures{}, err
+func run(o options, addrs string) (figures, error) {
+	var servers []netip.AddrPort
+	for addr := range strings.SplitSeq(addrs, ",") {
+		ap, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return figures{}, err
+		}
+		servers = append(servers, ap)
 	}
 	runtime.LockOSThread()
 	debug.SetGCPercent(800)
-	l, err := newLoop(ap)
+	l, err := newLoop(servers)
 	if err != nil {
 		return figures{}, err
 	}

@@ -42,7 +42,7 @@ func polling(l *loop, o options) (figures, error) {
 	if err := l.serveFor(o.warm); err != nil {
 		return figures{}, err
 	}
-	m, err := newMeter(o.pid)
+	m, err := newMeter(o.pids)
 	if err != nil {
 		return figures{}, err
 	}

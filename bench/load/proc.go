@@ -4,19 +4,68 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// usage is the CPU time that a process has used so far, user and system, to 1/100 s. Pid 0 uses none.
-func usage(pid int) (time.Duration, error) {
-	if pid == 0 {
-		return 0, nil
+// pids are the processes under load; there may be none.
+type pids []int
+
+func parsePIDs(list string) (pids, error) {
+	if list == "" {
+		return nil, nil
 	}
+	var p pids
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return nil, err
+		}
+		p = append(p, n)
+	}
+	return p, nil
+}
+
+// usage is the CPU time that the processes have used so far.
+func (p pids) usage() (sum time.Duration, err error) {
+	for _, pid := range p {
+		d, err := usage(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += d
+	}
+	return sum, nil
+}
+
+// resident is the resident memory of the processes in bytes.
+func (p pids) resident() (sum int, err error) {
+	for _, pid := range p {
+		n, err := resident(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// collectGarbage asks servers of ours, or Node's, to do so.
+func (p pids) collectGarbage() (err error) {
+	for _, pid := range p {
+		err = errors.Join(err, syscall.Kill(pid, syscall.SIGUSR2))
+	}
+	return err
+}
+
+// usage is the CPU time that a process has used so far, user and system, to 1/100 s.
+func usage(pid int) (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
@@ -36,9 +85,6 @@ func usage(pid int) (time.Duration, error) {
 
 // resident is the resident memory of a process in bytes.
 func resident(pid int) (int, error) {
-	if pid == 0 {
-		return 0, nil
-	}
 	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0, err
@@ -47,31 +93,23 @@ func resident(pid int) (int, error) {
 	return pages * os.Getpagesize(), err
 }
 
-// collectGarbage asks a server of ours, or Node's, to do so.
-func collectGarbage(pid int) error {
-	if pid == 0 {
-		return nil
-	}
-	return syscall.Kill(pid, syscall.SIGUSR2)
-}
-
 // meter measures from its making on.
 type meter struct {
-	pid int
+	of  pids
 	cpu time.Duration
 	at  int64
 	lat []uint32 // latencies in nanoseconds
 }
 
-func newMeter(pid int) (*meter, error) {
-	cpu, err := usage(pid)
-	return &meter{pid: pid, cpu: cpu, at: clock(), lat: make([]uint32, 0, 1<<20)}, err
+func newMeter(of pids) (*meter, error) {
+	cpu, err := of.usage()
+	return &meter{of: of, cpu: cpu, at: clock(), lat: make([]uint32, 0, 1<<20)}, err
 }
 
 func (m *meter) add(nanoseconds int64) { m.lat = append(m.lat, uint32(min(nanoseconds, 1<<32-1))) }
 
 func (m *meter) figures(ops int) (figures, error) {
-	cpu, err := usage(m.pid)
+	cpu, err := m.of.usage()
 	if err != nil || ops == 0 {
 		return figures{}, err
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // fanout: o.conns sockets in one room, one more that publishes to it; o.window broadcasts under way at once.
-// An operation is a delivery.
+// An operation is a delivery. Where there are several servers the room is on all of them.
 func fanout(l *loop, o options) (figures, error) {
 	s := newSockets(l)
 	s.onReady = func(c *client) { s.send(c, []byte(`42["join","r"]`)) }
@@ -71,7 +71,7 @@ func fanout(l *loop, o options) (figures, error) {
 	for _, c := range s.all {
 		c.got = 0
 	}
-	m, err := newMeter(o.pid)
+	m, err := newMeter(o.pids)
 	if err != nil {
 		return figures{}, err
 	}
@@ -120,7 +120,7 @@ func echo(l *loop, o options) (figures, error) {
 	if err := l.serveFor(o.warm); err != nil {
 		return figures{}, err
 	}
-	m, err := newMeter(o.pid)
+	m, err := newMeter(o.pids)
 	if err != nil {
 		return figures{}, err
 	}
@@ -148,14 +148,14 @@ func connect(l *loop, o options) (figures, error) {
 		return figures{}, err
 	}
 	l.dropAll()
-	if err := errors.Join(collectGarbage(o.pid), l.serveFor(2*time.Second)); err != nil {
+	if err := errors.Join(o.pids.collectGarbage(), l.serveFor(2*time.Second)); err != nil {
 		return figures{}, err
 	}
-	before, err := resident(o.pid)
+	before, err := o.pids.resident()
 	if err != nil {
 		return figures{}, err
 	}
-	m, err := newMeter(o.pid)
+	m, err := newMeter(o.pids)
 	if err != nil {
 		return figures{}, err
 	}
@@ -169,7 +169,7 @@ func connect(l *loop, o options) (figures, error) {
 	if err := l.serveFor(o.settle); err != nil {
 		return f, err
 	}
-	after, err := resident(o.pid)
+	after, err := o.pids.resident()
 	f.Bytes = float64(after-before) / float64(o.conns)
 	return f, err
 }

@@ -1,24 +1,29 @@
 // The official server under the load of the benchmarks; see bench/server for the protocol.
-// HOST, PORT and REDIS=host:port by environment. Run with NODE_PATH=interop/node/node_modules.
+// HOST, PORT, REDIS=host:port and ADAPTER=classic|sharded|streams by environment. Run with NODE_PATH=interop/node/node_modules.
 "use strict";
 
 const http = require("node:http");
 const { Server } = require("socket.io");
 
-async function cluster(redis) {
+async function cluster(redis, kind = "classic") {
   if (!redis) return {};
   const { createClient } = require("redis");
-  const { createAdapter } = require("@socket.io/redis-adapter");
-  const clients = [createClient({ url: `redis://${redis}` }), createClient({ url: `redis://${redis}` })];
-  for (const c of clients) {
+  const connect = async () => {
+    const c = createClient({ url: `redis://${redis}` });
     c.on("error", (err) => console.error(err.message));
     await c.connect();
+    return c;
+  };
+  if (kind === "streams") {
+    return { adapter: require("@socket.io/redis-streams-adapter").createAdapter(await connect()) };
   }
-  return { adapter: createAdapter(...clients) };
+  const { createAdapter, createShardedAdapter } = require("@socket.io/redis-adapter");
+  const create = { classic: createAdapter, sharded: createShardedAdapter }[kind];
+  return { adapter: create(await connect(), await connect()) };
 }
 
 async function main() {
-  const io = new Server(await cluster(process.env.REDIS));
+  const io = new Server(await cluster(process.env.REDIS, process.env.ADAPTER));
   io.on("connection", (socket) => {
     socket.on("echo", (value, ack) => ack(value));
     socket.on("join", (room) => socket.join(room));
