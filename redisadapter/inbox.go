@@ -7,7 +7,7 @@ const (
 	maxInboxBytes = 64 << 20
 )
 
-// inbox holds what came from Redis until the cluster's dispatcher has handled it, so that the reader of the connection
+// inbox holds what came from Redis until the dispatcher of the bus has handled it, so that the reader of the connection
 // need not wait for handling, and handling may wait for the connection: to unsubscribe, when a message ends the last
 // socket of a namespace. When it is full the reader waits; a Redis that must hold back too much then ends the
 // connection, which is a gap like any other.

@@ -40,10 +40,23 @@ const (
 	defaultPublishQueueBytes = 64 << 20
 )
 
-func (o PubSubOptions) withDefaults() PubSubOptions {
-	if o.Key == "" {
-		o.Key = defaultKey
-	}
+func (o PubSubOptions) bus() busOptions {
+	return busOptions{o.RequestsTimeout, o.PublishQueue, o.PublishQueueBytes, o.OnFault}
+}
+
+func (o PubSubOptions) validate() error {
+	return errors.Join(validName("Key", o.Key), o.bus().validate())
+}
+
+// busOptions are those that all adapters have in common.
+type busOptions struct {
+	RequestsTimeout   time.Duration
+	PublishQueue      int
+	PublishQueueBytes int
+	OnFault           func(namespace string, err error)
+}
+
+func (o busOptions) withDefaults() busOptions {
 	if o.RequestsTimeout == 0 {
 		o.RequestsTimeout = defaultRequestsTimeout
 	}
@@ -56,14 +69,8 @@ func (o PubSubOptions) withDefaults() PubSubOptions {
 	return o
 }
 
-func (o PubSubOptions) validate() error {
+func (o busOptions) validate() error {
 	var faults []error
-	for i := range len(o.Key) {
-		if o.Key[i] < ' ' || o.Key[i] == 0x7f {
-			faults = append(faults, errors.New("redisadapter: Key has control characters"))
-			break
-		}
-	}
 	if o.RequestsTimeout < 0 {
 		faults = append(faults, fmt.Errorf("redisadapter: RequestsTimeout is negative: %v", o.RequestsTimeout))
 	}
@@ -71,6 +78,16 @@ func (o PubSubOptions) validate() error {
 		faults = append(faults, errors.New("redisadapter: PublishQueue and PublishQueueBytes must not be negative"))
 	}
 	return errors.Join(faults...)
+}
+
+// validName checks an option that names of channels or keys start with.
+func validName(option, name string) error {
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] == 0x7f {
+			return fmt.Errorf("redisadapter: %s has control characters", option)
+		}
+	}
+	return nil
 }
 
 // Stats counts what an adapter did since it was made. The Cluster that [PubSub] returns has a method Stats() Stats.

@@ -46,7 +46,7 @@ type publisher struct {
 	failing error // nil while Redis accepts messages
 }
 
-func newPublisher(d Driver, o PubSubOptions, count *counters, fault func(error)) *publisher {
+func newPublisher(d Driver, o busOptions, count *counters, fault func(error)) *publisher {
 	return &publisher{
 		d: d, messages: o.PublishQueue, bytes: o.PublishQueueBytes, count: count, fault: fault,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),

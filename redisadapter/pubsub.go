@@ -13,35 +13,80 @@ import (
 	"github.com/sockeye-io/sockeye/parser"
 )
 
+// classic is the cluster of the classic adapter.
+type classic struct {
+	*bus
+
+	o PubSubOptions
+}
+
+// PubSub makes the classic adapter of a server, which must be the only user of d. Servers, Go or Node, that use
+// the same Redis and Key are one cluster. Limits: of a socket's acknowledgement and of the answer to a
+// server-side event only the first argument travels, binary in server-side events and in what Fetch tells of other
+// servers arrives as the JSON form of Node's Buffer, rooms are restricted by nothing, and connection state
+// recovery does not exist.
+//
+// The namespaces' names must not have control characters: Open fails with them.
+//
+// Differs from Node: a namespace with the characters * ? [ or \ hears its own channels alone; this server joins,
+// leaves and disconnects its own sockets at once and not when its message comes back; a broadcast with acknowledgement
+// to the sockets of this server alone does not wait for others; what would harm peers is refused.
+//
+// Node: @socket.io/redis-adapter/lib/index.ts createAdapter.
+func PubSub(d Driver, o PubSubOptions) adapter.Cluster {
+	if o.Key == "" {
+		o.Key = defaultKey
+	}
+	return &classic{newBus(d, o.bus(), false), o}
+}
+
+// Start connects to Redis. The error wraps ErrUnavailable when it does not answer before ctx ends.
+func (c *classic) Start(ctx context.Context) error {
+	if err := c.o.validate(); err != nil {
+		return err
+	}
+	return c.start(ctx, nil)
+}
+
+// Open makes the adapter of a namespace. It waits until Redis has confirmed the subscription, but not while Redis is
+// away.
+func (c *classic) Open(h adapter.Host) (adapter.Adapter, error) {
+	a := &pubsub{Local: adapter.NewLocal(h), c: c, host: h, name: h.Name(), uid: adapter.NewID()}
+	var err error
+	if a.channels, err = rediswire.NewChannels(c.o.Key, a.name, a.uid); err != nil {
+		return nil, fmt.Errorf("redisadapter: open: %w", err)
+	}
+	a.kinds = map[string]rediswire.ResponseKind{}
+	a.remotes = map[string]*remoteAsk{}
+	a.own = ownPrefixes(a.uid)
+	a.l = c.listener(h, a.Close)
+	if err := a.l.open(); err != nil {
+		return nil, err
+	}
+	a.l.addPattern(a.receive(faultBroadcast, a.onBroadcast), a.channels.Pattern)
+	a.l.add(a.receive(faultRequest, a.onRequest), a.channels.Request)
+	a.l.add(a.receive(faultResponse, a.onResponse), a.channels.Response, a.channels.Own)
+	a.l.opened()
+	return a, nil
+}
+
 // pubsub is the classic adapter of one namespace.
 type pubsub struct {
 	*adapter.Local
 
-	c        *cluster
+	c        *classic
+	l        *listener
 	host     adapter.Host
 	name     string
 	uid      string
 	channels rediswire.Channels
 	own      [3]string // how messages of this server start
 	requests adapter.Requests
-	faults   faults
 	closed   atomic.Bool
 
 	mu      sync.Mutex
 	kinds   map[string]rediswire.ResponseKind // what the open requests expect, by id
 	remotes map[string]*remoteAsk             // questions of other servers that sockets here still answer
-}
-
-func (a *pubsub) init() {
-	a.faults.start = time.Now()
-	a.kinds = map[string]rediswire.ResponseKind{}
-	a.remotes = map[string]*remoteAsk{}
-	a.own = ownPrefixes(a.uid)
-}
-
-// listens gives the channels beside the pattern.
-func (a *pubsub) listens() []string {
-	return []string{a.channels.Request, a.channels.Response, a.channels.Own}
 }
 
 // Broadcast delivers p here and publishes it for the others.
@@ -64,7 +109,7 @@ func (a *pubsub) Broadcast(ctx context.Context, p *parser.Packet, o adapter.Opti
 		a.c.count.dropped.Add(1)
 		return nil
 	}
-	return a.publish(ctx, channel, payload)
+	return a.c.publish(ctx, channel, payload)
 }
 
 // onlyRoom tells whether exactly one room is meant, which has a channel of its own.
@@ -78,18 +123,6 @@ func onlyRoom(rooms []string) (string, bool) {
 		}
 	}
 	return rooms[0], true
-}
-
-// publish waits until Redis has the message if ctx can end.
-func (a *pubsub) publish(ctx context.Context, channel string, payload []byte) error {
-	m := Publication{Channel: channel, Payload: payload}
-	if ctx.Done() == nil {
-		return a.c.pub.put(m, nil)
-	}
-	if err := a.c.pub.wait(ctx, m); err != nil {
-		return fmt.Errorf("redisadapter: publish: %w", err)
-	}
-	return nil
 }
 
 // BroadcastWithAck delivers p here and elsewhere and collects the acknowledgements. Of sockets of other servers it
@@ -135,7 +168,7 @@ func (a *pubsub) publishCounted(ctx context.Context, payload []byte) (others int
 	if err := a.c.pub.health(); err != nil {
 		return 0, err
 	}
-	if err := a.c.pub.wait(ctx, Publication{Channel: a.channels.Request, Payload: payload}); err != nil {
+	if err := a.c.pub.wait(ctx, a.c.publication(a.channels.Request, payload)); err != nil {
 		return 0, err
 	}
 	return a.others(ctx)
@@ -143,11 +176,8 @@ func (a *pubsub) publishCounted(ctx context.Context, payload []byte) (others int
 
 // others counts the other servers of the namespace.
 func (a *pubsub) others(ctx context.Context) (int, error) {
-	n, err := a.c.d.Subscribers(ctx, a.channels.Request)
-	if err != nil {
-		return 0, fmt.Errorf("%w: count servers: %w", ErrUnavailable, err)
-	}
-	return n - 1, nil
+	n, err := a.c.subscribers(ctx, a.channels.Request)
+	return n - 1, err
 }
 
 // ask opens a request for answers of that kind.
@@ -176,21 +206,13 @@ func (a *pubsub) request(r *rediswire.Request) ([]byte, error) {
 	return payload, nil
 }
 
-// bounded gives ctx an end if it has none.
-func (a *pubsub) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, a.c.o.RequestsTimeout)
-}
-
 // Fetch describes the sockets that o selects, those of this server first.
 func (a *pubsub) Fetch(ctx context.Context, o adapter.Options) ([]adapter.Remote, error) {
 	sockets, err := a.Local.Fetch(ctx, o)
 	if err != nil || o.Flags.Local {
 		return sockets, err
 	}
-	ctx, cancel := a.bounded(ctx)
+	ctx, cancel := a.c.bounded(ctx)
 	defer cancel()
 	err = a.query(ctx, rediswire.ResponseOther,
 		&rediswire.Request{Type: rediswire.RequestFetch, Target: rediswire.Target{Options: o}},
@@ -233,7 +255,7 @@ func (a *pubsub) query(
 		return err
 	}
 	q.Expect(others)
-	if err := a.c.pub.put(Publication{Channel: a.channels.Request, Payload: payload}, nil); err != nil {
+	if err := a.c.publish(context.Background(), a.channels.Request, payload); err != nil {
 		return err
 	}
 	return q.Wait(ctx, each)
@@ -259,7 +281,7 @@ func (a *pubsub) Command(ctx context.Context, c adapter.Command, o adapter.Optio
 	if err != nil {
 		return err
 	}
-	return a.publish(ctx, a.channels.Request, payload)
+	return a.c.publish(ctx, a.channels.Request, payload)
 }
 
 // ServerSide tells the other servers of an event. It and the answers travel as JSON.
@@ -273,9 +295,9 @@ func (a *pubsub) ServerSide(ctx context.Context, p *parser.Packet, each func(ada
 		return err
 	}
 	if each == nil {
-		return a.publish(ctx, a.channels.Request, payload)
+		return a.c.publish(ctx, a.channels.Request, payload)
 	}
-	ctx, cancel := a.bounded(ctx)
+	ctx, cancel := a.c.bounded(ctx)
 	defer cancel()
 	return a.query(ctx, rediswire.ResponseServerSide, &r, func(r adapter.Response) { each(r.Answer) })
 }
@@ -285,7 +307,7 @@ func (a *pubsub) Close() error {
 	if a.closed.Swap(true) {
 		return nil
 	}
-	a.c.release(a)
+	a.l.close()
 	a.requests.Close()
 	a.mu.Lock()
 	remotes := a.remotes
@@ -295,19 +317,6 @@ func (a *pubsub) Close() error {
 		a.end(k)
 	}
 	return a.Local.Close()
-}
-
-// fault reports what this namespace met and survived.
-func (a *pubsub) fault(k faultKind, err error) {
-	suppressed, ok := a.faults.admit(k)
-	if !ok {
-		return
-	}
-	err = k.text(err, suppressed)
-	a.host.Fault(err)
-	if a.c.o.OnFault != nil {
-		a.c.o.OnFault(a.name, err)
-	}
 }
 
 var errPanic = errors.New("redisadapter: panic while a message was handled")

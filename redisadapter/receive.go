@@ -25,34 +25,20 @@ func ownPrefixes(uid string) [3]string {
 	return [3]string{"\x93" + u, "\x85\xa3uid" + u, `{"uid":"` + uid + `"`}
 }
 
-// receive handles one message. Whatever goes wrong in it is counted and reported, and concerns no other message.
-func (a *pubsub) receive(kind faultKind, channel, payload string) {
-	defer func() {
-		if v := recover(); v != nil {
-			a.c.count.malformed.Add(1)
-			a.fault(faultPanic, fmt.Errorf("%w: %v", errPanic, v))
-		}
-	}()
-	if a.closed.Load() {
-		return
-	}
-	for _, prefix := range a.own {
-		if strings.HasPrefix(payload, prefix) {
+// receive is what handles the messages of a topic.
+func (a *pubsub) receive(kind faultKind, handle func(channel, payload string) error) func(channel, payload string) {
+	return func(channel, payload string) {
+		if a.closed.Load() {
 			return
 		}
-	}
-	var err error
-	switch kind {
-	case faultBroadcast:
-		err = a.onBroadcast(channel, payload)
-	case faultRequest:
-		err = a.onRequest(payload)
-	default:
-		err = a.onResponse(payload)
-	}
-	if err != nil && !errors.Is(err, rediswire.ErrElsewhere) {
-		a.c.count.malformed.Add(1)
-		a.fault(kind, err)
+		for _, prefix := range a.own {
+			if strings.HasPrefix(payload, prefix) {
+				return
+			}
+		}
+		if err := handle(channel, payload); err != nil && !errors.Is(err, rediswire.ErrElsewhere) {
+			a.l.malformed(kind, err)
+		}
 	}
 }
 
@@ -86,7 +72,7 @@ func anyRoom(x *adapter.Index, rooms []string) bool {
 	return len(rooms) == 0 || slices.ContainsFunc(rooms, x.Has)
 }
 
-func (a *pubsub) onRequest(payload string) error {
+func (a *pubsub) onRequest(_, payload string) error {
 	r, err := rediswire.ParseRequest([]byte(payload), a.name)
 	if r.UID == a.uid {
 		return nil
@@ -189,11 +175,11 @@ func (a *pubsub) onServerSide(r *rediswire.Request) {
 			}
 			payload, err := rediswire.AppendServerSideResponse(nil, r.ID, args)
 			if err != nil {
-				a.fault(faultAnswer, err)
+				a.l.fault(faultAnswer, err)
 				payload, err = rediswire.AppendServerSideResponse(nil, r.ID, nil)
 			}
 			if err == nil {
-				a.send(a.channels.Response, payload)
+				a.c.send(a.channels.Response, payload)
 			}
 		}
 	}
@@ -290,7 +276,7 @@ func (a *pubsub) end(k *remoteAsk) {
 func (a *pubsub) passAck(r *rediswire.Request, args []parser.Arg) {
 	payload, err := rediswire.AppendAckResponse(nil, r.ID, args)
 	if err != nil {
-		a.fault(faultAnswer, err)
+		a.l.fault(faultAnswer, err)
 		payload, err = rediswire.AppendAckResponse(nil, r.ID, nil)
 	}
 	if err == nil {
@@ -304,16 +290,11 @@ func (a *pubsub) respond(r *rediswire.Request, payload []byte) {
 	if a.c.o.SpecificResponses && rediswire.PlainUID(r.UID) {
 		channel = rediswire.OwnResponse(channel, r.UID)
 	}
-	a.send(channel, payload)
-}
-
-// send publishes without waiting. While the cluster is closed there is nobody to tell of it.
-func (a *pubsub) send(channel string, payload []byte) {
-	_ = a.c.pub.put(Publication{Channel: channel, Payload: payload}, nil)
+	a.c.send(channel, payload)
 }
 
 // onResponse takes an answer, if it is for a question of this server.
-func (a *pubsub) onResponse(payload string) error {
+func (a *pubsub) onResponse(_, payload string) error {
 	if id, ok := rediswire.PeekResponseID(payload); ok && a.requests.Find(id) == nil {
 		a.c.count.unknown.Add(1)
 		return nil
