@@ -159,20 +159,20 @@ type Handshake struct {
 type Incomplete struct {
 	Expected, Received int
 	MissingSockets     []string // of this server, in order
-	MissingServers     []string // where their ids are known
-	SilentServers      int      // of a broadcast: servers that did not even say how many sockets they asked
+	MissingServers     []string // ids of those that did not answer, or left before their sockets did, where known; in order
+	SilentServers      int      // further servers that did not answer, and whose ids are not known
 
-	// Err is why it stopped waiting: the cause of the context, ErrClosed or ErrSocketLeft.
+	// Err is why it stopped waiting: the cause of the context, ErrClosed, ErrSocketLeft or ErrServerLeft.
 	Err error
 }
 
 // Error gives the numbers and the reason.
 func (e *Incomplete) Error() string {
-	if e.SilentServers > 0 {
-		return fmt.Sprintf("adapter: %d of %d answers received, %d servers silent: %v",
-			e.Received, e.Expected, e.SilentServers, e.Err)
+	servers := ""
+	if n := len(e.MissingServers) + e.SilentServers; n > 0 {
+		servers = fmt.Sprintf(", %d servers silent", n)
 	}
-	return fmt.Sprintf("adapter: %d of %d answers received: %v", e.Received, e.Expected, e.Err)
+	return fmt.Sprintf("adapter: %d of %d answers received%s: %v", e.Received, e.Expected, servers, e.Err)
 }
 
 // Unwrap gives Err.

@@ -18,6 +18,10 @@ var (
 
 	// ErrSocketLeft is the Err of an *Incomplete where all answered but sockets that left.
 	ErrSocketLeft = errors.New("adapter: sockets left before they answered")
+
+	// ErrServerLeft is the Err of an *Incomplete where all answered but servers that left or are known to be gone, and
+	// perhaps sockets that left.
+	ErrServerLeft = errors.New("adapter: servers left before they answered")
 )
 
 const (
@@ -97,6 +101,20 @@ func (r *Requests) Len() int {
 	return len(r.open)
 }
 
+// Gone tells that nothing more will come from the server of that id. Requests do not wait for it any more: see
+// ErrServerLeft.
+func (r *Requests) Gone(server string) {
+	r.mu.Lock()
+	open := make([]*Request, 0, len(r.open))
+	for _, q := range r.open {
+		open = append(open, q)
+	}
+	r.mu.Unlock()
+	for _, q := range open {
+		q.gone(server)
+	}
+}
+
 // Close makes every Wait return with ErrClosed, and New fail.
 func (r *Requests) Close() {
 	r.mu.Lock()
@@ -109,10 +127,12 @@ func (r *Requests) Close() {
 	}
 }
 
-// Response is one thing that came back: the answer of a socket or server, or the sockets of a server.
+// Response is one thing that came back: the answer of a socket or server, or what a server told of its sockets.
 type Response struct {
 	Answer
 	Remotes []Remote
+	Count   int
+	Rooms   map[string]int // sockets by room
 }
 
 // Request is one question that waits for answers. What comes back is queued, and handed to the function
@@ -124,18 +144,13 @@ type Request struct {
 	table  *Requests
 	signal chan struct{} // holds one token when there is news
 
-	mu       sync.Mutex
-	queue    []Response
-	closed   bool
-	known    bool // servers is known
-	servers  int  // other servers that must be heard
-	heard    int
-	byServer map[string]struct{} // the servers heard, where their ids are known
-	sockets  int                 // answers of sockets to come
-	answers  int                 // answers of sockets that came
-	local    map[string]struct{} // sockets of this server that have not answered
-	lost     []string            // sockets of this server that left
-	asks     []*ask              // of this server's sockets
+	mu     sync.Mutex
+	queue  []Response
+	closed bool
+	tally  tally
+	local  map[string]struct{} // sockets of this server that have not answered
+	lost   []string            // sockets of this server that left
+	asks   []*ask              // of this server's sockets
 }
 
 func newRequest(of Kind) *Request {
@@ -145,11 +160,21 @@ func newRequest(of Kind) *Request {
 // ID is the id of the request, 6 characters.
 func (q *Request) ID() string { return q.id }
 
-// Expect tells how many other servers there are; zero and less mean none. Until it is called the request does not
-// complete. Answers may come before.
+// Name tells the ids of servers that must be heard. It is to be called before the question is asked, so that Requests.Gone
+// is not missed, and before Expect.
+func (q *Request) Name(servers ...string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, id := range servers {
+		q.tally.name(id)
+	}
+}
+
+// Expect tells how many other servers there are, the named ones included; zero and less mean none but those that are
+// named. Until it is called the request does not complete. Answers may come before.
 func (q *Request) Expect(servers int) {
 	q.mu.Lock()
-	q.known, q.servers = true, max(servers, 0)
+	q.tally.expect(servers)
 	q.mu.Unlock()
 	q.wake()
 }
@@ -158,8 +183,8 @@ func (q *Request) Expect(servers int) {
 // empty id is always another server.
 func (q *Request) Heard(server string, sockets int) {
 	q.mu.Lock()
-	if q.hear(server) {
-		q.sockets += max(sockets, 0)
+	if !q.closed {
+		q.tally.hear(server, max(sockets, 0))
 	}
 	q.mu.Unlock()
 	q.wake()
@@ -169,7 +194,7 @@ func (q *Request) Heard(server string, sockets int) {
 func (q *Request) SocketAnswer(a Answer) {
 	q.mu.Lock()
 	if q.put(Response{Answer: a}) {
-		q.answers++
+		q.tally.answered(a.Server)
 		delete(q.local, a.Socket)
 	}
 	q.mu.Unlock()
@@ -177,34 +202,50 @@ func (q *Request) SocketAnswer(a Answer) {
 }
 
 // ServerAnswer takes the answer of a server; like Heard for who it comes from.
-func (q *Request) ServerAnswer(a Answer) {
+func (q *Request) ServerAnswer(a Answer) { q.Answered(Response{Answer: a}) }
+
+// Remotes takes the sockets that a server described; like Heard for who it comes from.
+func (q *Request) Remotes(server string, sockets []Remote) {
+	q.Answered(Response{Answer: Answer{Server: server}, Remotes: sockets})
+}
+
+// Answered takes all, or the last part, of what a server answers; like Heard for who it comes from.
+func (q *Request) Answered(r Response) {
 	q.mu.Lock()
-	if q.hear(a.Server) {
-		q.put(Response{Answer: a})
+	if !q.closed && q.tally.hear(r.Server, 0) {
+		q.put(r)
 	}
 	q.mu.Unlock()
 	q.wake()
 }
 
-// Remotes takes the sockets that a server described; like Heard for who it comes from.
-func (q *Request) Remotes(server string, sockets []Remote) {
+// Part takes a part of what a server answers, of which Answered takes the last. It counts no server.
+func (q *Request) Part(r Response) {
 	q.mu.Lock()
-	if q.hear(server) {
-		q.put(Response{Answer: Answer{Server: server}, Remotes: sockets})
+	q.put(r)
+	q.mu.Unlock()
+	q.wake()
+}
+
+// gone tells that nothing more will come from a server.
+func (q *Request) gone(server string) {
+	q.mu.Lock()
+	if !q.closed {
+		q.tally.leave(server)
 	}
 	q.mu.Unlock()
 	q.wake()
 }
 
 // Wait calls each for every response, one call at a time and on the goroutine of the caller, until all have
-// answered. When ctx ends, the table is closed, or sockets of this server left without an answer, it
-// returns an *Incomplete. The request is closed then, and each is not called any more.
+// answered. When ctx ends, the table is closed, or sockets of this server or other servers left without an answer,
+// it returns an *Incomplete. The request is closed then, and each is not called any more.
 func (q *Request) Wait(ctx context.Context, each func(Response)) error {
 	for {
 		var cause error
 		switch complete, closed := q.drain(each); {
 		case complete:
-			cause = ErrSocketLeft
+			cause = errLeft
 		case closed:
 			cause = ErrClosed
 		case ctx.Err() != nil:
@@ -251,24 +292,6 @@ func (q *Request) wake() {
 	}
 }
 
-// hear counts a server; false means that it was counted before, or that it is too late.
-func (q *Request) hear(server string) bool {
-	if q.closed {
-		return false
-	}
-	if server != "" {
-		if _, ok := q.byServer[server]; ok {
-			return false
-		}
-		if q.byServer == nil {
-			q.byServer = map[string]struct{}{}
-		}
-		q.byServer[server] = struct{}{}
-	}
-	q.heard++
-	return true
-}
-
 func (q *Request) put(r Response) bool {
 	if q.closed || len(q.queue) >= maxQueued {
 		return false
@@ -282,7 +305,7 @@ func (q *Request) asked(a *ask, members []Member) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.asks = append(q.asks, a)
-	q.sockets += len(members)
+	q.tally.sockets += len(members)
 	if q.local == nil {
 		q.local = make(map[string]struct{}, len(members))
 	}
@@ -307,7 +330,8 @@ func (q *Request) drain(each func(Response)) (complete, closed bool) {
 	q.mu.Lock()
 	batch := q.queue
 	q.queue = nil
-	complete = q.known && q.heard >= q.servers && q.answers+len(q.lost) >= q.sockets
+	t := &q.tally
+	complete = t.known && t.answers+t.forgiven+len(q.lost) >= t.sockets && t.short(false) == 0
 	closed = q.closed
 	q.mu.Unlock()
 	for i := range batch {
@@ -316,18 +340,32 @@ func (q *Request) drain(each func(Response)) (complete, closed bool) {
 	return complete, closed
 }
 
+// errLeft is the cause of a request that ended since nobody is waited for any more.
+var errLeft = errors.New("adapter: nobody left to wait for")
+
 // result is nil or what is missing. The request is closed, so that nothing changes.
 func (q *Request) result(cause error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.known && q.heard >= q.servers && q.answers >= q.sockets {
+	t := &q.tally
+	short := t.short(true)
+	if t.known && short == 0 && t.answers >= t.sockets {
 		return nil
 	}
-	e := &Incomplete{Expected: q.sockets, Received: q.answers, Err: cause}
+	e := &Incomplete{Expected: t.sockets, Received: t.answers, Err: cause}
+	if short > 0 || t.forgiven > 0 {
+		e.MissingServers = t.missing()
+	}
+	named, unheard := t.named()
+	e.SilentServers = max(short-unheard, 0)
 	if q.of == OfServers {
-		e.Expected, e.Received = q.servers, q.heard
-	} else if q.servers > q.heard {
-		e.SilentServers = q.servers - q.heard
+		e.Expected, e.Received = named+t.others, t.heard
+	}
+	if cause == errLeft { //nolint:errorlint // it is never wrapped
+		e.Err = ErrSocketLeft
+		if len(e.MissingServers) > 0 {
+			e.Err = ErrServerLeft
+		}
 	}
 	e.MissingSockets = append(e.MissingSockets, q.lost...)
 	for id := range q.local {

@@ -3,7 +3,9 @@ package adapter
 import (
 	"context"
 	"errors"
+	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -95,7 +97,7 @@ func TestRequest_Completes(t *testing.T) {
 			q.Expect(2)
 			q.ServerAnswer(Answer{Server: "a"})
 			q.ServerAnswer(Answer{Server: "a"})
-		}, 1, Incomplete{Expected: 2, Received: 1}},
+		}, 1, Incomplete{Expected: 2, Received: 1, SilentServers: 1}},
 		{"number unknown", OfServers, func(q *Request) { q.ServerAnswer(Answer{Server: "a"}) }, 1, Incomplete{Received: 1}},
 		{"remotes", OfServers, func(q *Request) {
 			q.Expect(1)
@@ -119,6 +121,38 @@ func TestRequest_Completes(t *testing.T) {
 			q.Heard("a", 2)
 			q.SocketAnswer(Answer{})
 		}, 1, Incomplete{Expected: 2, Received: 1}},
+		{"named servers", OfServers, func(q *Request) {
+			q.Name("a", "b")
+			q.Expect(2)
+			q.ServerAnswer(Answer{Server: "b"})
+			q.ServerAnswer(Answer{Server: "a"})
+		}, 2, Incomplete{}},
+		{"more named than counted", OfServers, func(q *Request) {
+			q.Name("a", "b")
+			q.Expect(0)
+			q.ServerAnswer(Answer{Server: "b"})
+		}, 1, Incomplete{Expected: 2, Received: 1, MissingServers: []string{"a"}}},
+		{"a stranger does not answer for a named one", OfServers, func(q *Request) {
+			q.Name("a")
+			q.Expect(1)
+			q.ServerAnswer(Answer{Server: "b"})
+		}, 1, Incomplete{Expected: 1, Received: 1, MissingServers: []string{"a"}}},
+		{"an anonymous one may be a named one", OfServers, func(q *Request) {
+			q.Name("a")
+			q.Expect(2)
+			q.ServerAnswer(Answer{Server: "b"})
+			q.ServerAnswer(Answer{})
+		}, 2, Incomplete{}},
+		{"named and silent", OfServers, func(q *Request) {
+			q.Name("b", "a")
+			q.Expect(4)
+			q.ServerAnswer(Answer{})
+		}, 1, Incomplete{Expected: 4, Received: 1, MissingServers: []string{"a", "b"}, SilentServers: 1}},
+		{"parts", OfServers, func(q *Request) {
+			q.Name("a")
+			q.Expect(1)
+			q.Part(Response{Rooms: map[string]int{"x": 1}})
+		}, 1, Incomplete{Expected: 1, MissingServers: []string{"a"}}},
 		{"server silent", OfSockets, func(q *Request) {
 			q.Expect(3)
 			q.Heard("a", 1)
@@ -140,7 +174,7 @@ func TestRequest_Completes(t *testing.T) {
 					t.Errorf("%d responses, want %d", n, c.responses)
 				}
 				want := c.want
-				if want.Expected == 0 && want.Received == 0 {
+				if reflect.DeepEqual(want, Incomplete{}) {
 					if err != nil {
 						t.Errorf("error %v", err)
 					}
@@ -150,7 +184,8 @@ func TestRequest_Completes(t *testing.T) {
 				if !errors.As(err, &inc) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("error %v", err)
 				}
-				if inc.Expected != want.Expected || inc.Received != want.Received || inc.SilentServers != want.SilentServers {
+				if inc.Expected != want.Expected || inc.Received != want.Received || inc.SilentServers != want.SilentServers ||
+					!slices.Equal(inc.MissingServers, want.MissingServers) {
 					t.Errorf("%+v, want %+v", inc, want)
 				}
 				if r.Len() != 0 {
@@ -161,6 +196,104 @@ func TestRequest_Completes(t *testing.T) {
 				q.Heard("z", 1)
 			})
 		})
+	}
+}
+
+// Nobody waits for a server that is gone, whenever that becomes known.
+func TestRequest_ServerGone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		of   Kind
+		do   func(r *Requests, q *Request)
+		want *Incomplete // nil where complete
+	}{
+		{"before it answers", OfServers, func(r *Requests, q *Request) {
+			q.Expect(2)
+			q.ServerAnswer(Answer{Server: "b"})
+			r.Gone("a")
+		}, &Incomplete{Expected: 2, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
+		{"before the others are counted", OfServers, func(r *Requests, q *Request) {
+			r.Gone("a")
+			r.Gone("a")
+			q.ServerAnswer(Answer{Server: "b"})
+			q.Expect(2)
+		}, &Incomplete{Expected: 2, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
+		{"after it answered", OfServers, func(r *Requests, q *Request) {
+			q.ServerAnswer(Answer{Server: "a"})
+			q.ServerAnswer(Answer{Server: "b"})
+			r.Gone("a")
+			q.Expect(2)
+		}, nil},
+		{"one that comes back", OfServers, func(r *Requests, q *Request) {
+			r.Gone("a")
+			q.ServerAnswer(Answer{Server: "a"})
+			q.ServerAnswer(Answer{Server: "b"})
+			q.Expect(2)
+		}, nil},
+		{"an unknown one", OfServers, func(r *Requests, q *Request) {
+			q.ServerAnswer(Answer{Server: "a"})
+			q.ServerAnswer(Answer{Server: "b"})
+			r.Gone("z")
+			q.Expect(2)
+		}, nil},
+		{"the one that answered without a name is another", OfServers, func(r *Requests, q *Request) {
+			q.ServerAnswer(Answer{Server: "b"})
+			q.ServerAnswer(Answer{})
+			q.Expect(3)
+			r.Gone("a")
+		}, &Incomplete{Expected: 3, Received: 2, MissingServers: []string{"a"}, Err: ErrServerLeft}},
+		{"before it said how many sockets it asked", OfSockets, func(r *Requests, q *Request) {
+			q.Expect(2)
+			q.Heard("b", 1)
+			q.SocketAnswer(Answer{Server: "b"})
+			r.Gone("a")
+		}, &Incomplete{Expected: 1, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
+		{"before all of its sockets answered", OfSockets, func(r *Requests, q *Request) {
+			q.Expect(2)
+			q.Heard("a", 3)
+			q.Heard("b", 0)
+			q.SocketAnswer(Answer{Server: "a"})
+			r.Gone("a")
+		}, &Incomplete{Expected: 3, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
+		{"whose sockets answer after all", OfSockets, func(r *Requests, q *Request) {
+			q.SocketAnswer(Answer{Server: "a"})
+			q.Heard("a", 2)
+			q.Heard("b", 0)
+			r.Gone("a")
+			q.SocketAnswer(Answer{Server: "a"})
+			q.Expect(2)
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var r Requests
+			q := request(t, &r, c.of)
+			q.Name("a", "b")
+			c.do(&r, q)
+			err := q.Wait(t.Context(), func(Response) {})
+			if c.want == nil {
+				if err != nil {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			var inc *Incomplete
+			if !errors.As(err, &inc) || !reflect.DeepEqual(inc, c.want) {
+				t.Errorf("%+v, want %+v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestRequest_ServersBounded(t *testing.T) {
+	t.Parallel()
+	q := newRequest(OfServers)
+	for i := range maxServers + 10 {
+		q.ServerAnswer(Answer{Server: strconv.Itoa(i)})
+	}
+	if len(q.tally.servers) != maxServers || q.tally.heard != maxServers {
+		t.Errorf("%d servers", len(q.tally.servers))
 	}
 }
 
@@ -196,7 +329,7 @@ func TestRequest_ResponsesBounded(t *testing.T) {
 	for range maxQueued + 10 {
 		q.SocketAnswer(Answer{})
 	}
-	if len(q.queue) != maxQueued || q.answers != maxQueued {
+	if len(q.queue) != maxQueued || q.tally.answers != maxQueued {
 		t.Errorf("%d responses are queued", len(q.queue))
 	}
 }
@@ -207,8 +340,8 @@ func TestIncomplete_Error(t *testing.T) {
 	if got, want := e.Error(), "adapter: 2 of 3 answers received: adapter: sockets left before they answered"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	e = &Incomplete{Expected: 2, Received: 2, SilentServers: 1, Err: context.DeadlineExceeded}
-	if got, want := e.Error(), "adapter: 2 of 2 answers received, 1 servers silent: context deadline exceeded"; got != want {
+	e = &Incomplete{Expected: 2, Received: 2, MissingServers: []string{"a"}, SilentServers: 1, Err: context.DeadlineExceeded}
+	if got, want := e.Error(), "adapter: 2 of 2 answers received, 2 servers silent: context deadline exceeded"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
