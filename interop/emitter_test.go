@@ -8,8 +8,8 @@ import (
 // startEmitter adds the official emitter to a cluster. It is called "emitter" there, and is no server.
 func startEmitter(t *testing.T, c *cluster) server {
 	t.Helper()
-	e := &nodeServer{p: startPeer(t, "emitter.mjs")}
-	e.p.do("start", obj{"redis": c.redis.URL()}, nil)
+	e := &nodeServer{p: startPeer(t, c.kind.emitter)}
+	e.p.do("start", obj{"redis": c.redis.URL(), "options": c.kind.options}, nil)
 	c.servers["emitter"] = e
 	return e
 }

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
@@ -57,49 +58,71 @@ func script(v any) any {
 // <server>-b in red and blue, <server>-c in none.
 type cluster struct {
 	t       *testing.T
+	kind    kind
 	redis   *testkit.Redis
 	servers map[string]server
 	order   []string
 	p       *peer // of the clients
 	clients map[string]socket
 	ids     map[string]string
+	places  map[string]place // of the clients
 
 	generation map[string]int
 }
 
 // clusterOptions choose what is not as usual.
 type clusterOptions struct {
-	specific   bool           // answers on channels of their own
-	script     string         // of the Node server; server.mjs is the default
-	adapter    string         // npm package of the Node server's adapter; the current one is the default
-	namespaces []string       // besides those that every server has
-	generation map[string]int // of the clients; 4 is the default
+	kind       string            // of adapter; classic is the default
+	specific   bool              // answers on channels of their own
+	script     string            // of the Node server; server.mjs is the default
+	adapter    string            // npm package of the Node server's adapter; that of the kind is the default
+	namespaces []string          // besides those that every server has
+	generation map[string]int    // of the clients; 4 is the default
+	recovery   *sockeye.Recovery // connection state recovery, nil is none
 }
 
 // startServers starts a cluster without clients.
 func startServers(t *testing.T, o clusterOptions) *cluster {
 	t.Helper()
 	redis := testkit.StartRedis(t)
-	c := &cluster{
-		t: t, redis: redis, order: []string{"node", "go1", "go2"}, generation: o.generation,
-		clients: make(map[string]socket), ids: make(map[string]string),
+	k := kinds[0]
+	if o.kind != "" {
+		k = kindOf(t, o.kind)
 	}
-	node := startNode(t, redis, o)
-	c.servers = map[string]server{
-		"node": node,
-		"go1":  startGo(t, redis, redisadapter.PubSubOptions{SpecificResponses: o.specific}, o.namespaces...),
-		"go2":  startGo(t, redis, redisadapter.PubSubOptions{}, o.namespaces...),
+	c := &cluster{
+		t: t, kind: k, redis: redis, order: []string{"node", "go1", "go2"}, generation: o.generation,
+		clients: make(map[string]socket), ids: make(map[string]string), places: make(map[string]place),
+		servers: make(map[string]server),
+	}
+	if c.generation == nil {
+		c.generation = make(map[string]int)
+	}
+	node := startNode(t, redis, k, o)
+	for _, name := range c.order {
+		switch {
+		case name == "node":
+			c.servers[name] = node
+		case allNode():
+			c.servers[name] = startNode(t, redis, k, o)
+		case name == "go1" && o.specific:
+			c.servers[name] = startGo(t, pubSub(redisadapter.PubSubOptions{SpecificResponses: true})(t, redis), o)
+		default:
+			c.servers[name] = startGo(t, k.ours(t, redis), o)
+		}
 	}
 	c.p = startPeer(t, "client.mjs")
 	eventually(t, "three servers in the cluster", func() bool {
 		for _, name := range slices.Concat(namespaces, o.namespaces) {
 			var count int
-			if node.p.do("servers", obj{"nsp": name}, &count); count != 3 {
+			if node.p.do("servers", obj{"nsp": name}, &count); count != 3 && !k.mute {
 				return false
 			}
 		}
 		return true
 	})
+	if k.stream {
+		c.prime()
+	}
 	return c
 }
 
@@ -128,6 +151,7 @@ func (c *cluster) open(name, server, nsp string, rooms ...string) socket {
 	if len(rooms) > 0 {
 		s.call("join", rooms)
 	}
+	c.enter(name, server, nsp, rooms...)
 	return s
 }
 
@@ -140,6 +164,7 @@ func (c *cluster) openOver(name, other, nsp string, rooms ...string) socket {
 	if len(rooms) > 0 {
 		s.call("join", rooms)
 	}
+	c.enter(name, c.places[other].server, nsp, rooms...)
 	return s
 }
 
@@ -165,6 +190,13 @@ func (c *cluster) use(t *testing.T) {
 		case *goServer:
 			s.t = t
 		}
+	}
+}
+
+// forget clears what the clients have got.
+func (c *cluster) forget() {
+	for name := range c.clients {
+		c.p.do("clear", obj{"name": name}, nil)
 	}
 }
 

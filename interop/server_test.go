@@ -13,9 +13,8 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/testkit"
-	"github.com/sockeye-io/sockeye/redisadapter"
-	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
 )
 
 // selection chooses sockets; see select in server.mjs.
@@ -62,14 +61,21 @@ type nodeServer struct {
 	base string
 }
 
-func startNode(t *testing.T, redis *testkit.Redis, o clusterOptions) *nodeServer {
+func startNode(t *testing.T, redis *testkit.Redis, k kind, o clusterOptions) *nodeServer {
 	t.Helper()
 	n := &nodeServer{p: startPeer(t, cmp.Or(o.script, "server.mjs"))}
-	n.p.do("start", obj{
-		"redis": redis.URL(), "adapter": cmp.Or(o.adapter, "@socket.io/redis-adapter"),
-		"options":    obj{"publishOnSpecificResponseChannel": o.specific},
+	options := obj{"publishOnSpecificResponseChannel": o.specific}
+	maps.Copy(options, k.options)
+	args := obj{
+		"redis": redis.URL(), "kind": k.node, "adapter": cmp.Or(o.adapter, k.pkg), "options": options,
 		"namespaces": append(slices.Clone(namespaces[1:]), o.namespaces...),
-	}, &n.base)
+	}
+	if o.recovery != nil {
+		args["recovery"] = obj{
+			"maxDisconnectionDuration": o.recovery.MaxDisconnection.Milliseconds(), "skipMiddlewares": o.recovery.SkipMiddlewares,
+		}
+	}
+	n.p.do("start", args, &n.base)
 	return n
 }
 
@@ -162,13 +168,9 @@ type goServer struct {
 	calls map[string]list // server-side events, by name
 }
 
-func startGo(t *testing.T, redis *testkit.Redis, o redisadapter.PubSubOptions, more ...string) *goServer {
+func startGo(t *testing.T, a adapter.Cluster, o clusterOptions) *goServer {
 	t.Helper()
-	d, err := rueidisdriver.FromURL(redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := sockeye.New(sockeye.Config{AllowEIO3: true, Adapter: redisadapter.PubSub(d, o)})
+	s, err := sockeye.New(sockeye.Config{AllowEIO3: true, Adapter: a, Recovery: o.recovery})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +181,7 @@ func startGo(t *testing.T, redis *testkit.Redis, o redisadapter.PubSubOptions, m
 		}
 		g.http.Close()
 	})
-	for _, name := range slices.Concat(namespaces, more) {
+	for _, name := range slices.Concat(namespaces, o.namespaces) {
 		n := s.Of(name)
 		n.OnConnection(welcome)
 		n.On("join", on(joinAll))
@@ -320,7 +322,7 @@ func (g *goServer) listen(nsp, event string, answer any) {
 		g.calls[event] = append(g.calls[event], got)
 		g.mu.Unlock()
 		if answer != nil && m.WantsAck() {
-			return m.Ack(answer)
+			return m.Ack(value(g.t, answer))
 		}
 		return nil
 	}))

@@ -1,10 +1,11 @@
-// A Node server with the official Redis adapter.
+// A Node server with one of the official Redis adapters.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import { createClient } from "redis";
 import { Log, serve } from "./lines.mjs";
 
 let io;
+let redisClient;
 const log = new Log();
 
 const describe = (s) => ({
@@ -36,14 +37,29 @@ function listen(nsp, event, answers) {
   });
 }
 
+// connect gives a client of Redis. A fault is the adapter's business; without a listener it would end the process.
+async function connect(url) {
+  const client = createClient({ url });
+  client.on("error", (e) => log.add("redis", e.message));
+  return client.connect();
+}
+
+const adapters = {
+  classic: async ({ createAdapter }, url, options) => createAdapter(redisClient, await connect(url), options),
+  sharded: async ({ createShardedAdapter }, url, options) => createShardedAdapter(redisClient, await connect(url), options),
+  streams: async ({ createAdapter }, url, options) => createAdapter(redisClient, options),
+};
+
 serve({
-  async start({ redis, adapter, options, namespaces }) {
-    const { createAdapter } = await import(adapter);
-    const pub = createClient({ url: redis });
-    const sub = pub.duplicate();
-    await Promise.all([pub.connect(), sub.connect()]);
+  // recovery has the options of connectionStateRecovery, if there is any.
+  async start({ redis, kind, adapter, options, namespaces, recovery }) {
+    redisClient = await connect(redis);
     const http = createServer();
-    io = new Server(http, { adapter: createAdapter(pub, sub, options) });
+    io = new Server(http, {
+      adapter: await adapters[kind](await import(adapter), redis, options),
+      allowEIO3: true,
+      ...(recovery ? { connectionStateRecovery: recovery } : {}),
+    });
     setUp(io.of("/"));
     for (const n of namespaces ?? []) setUp(io.of(n));
     setUp(io.of(/^\/dynamic-\w+$/));
@@ -51,6 +67,7 @@ serve({
     return `http://127.0.0.1:${http.address().port}`;
   },
   async servers({ nsp }) { return io.of(nsp).adapter.serverCount(); },
+  async redis({ command }) { return redisClient.sendCommand(command); },
   async emit(o) { select(o).emit(o.event, ...o.args); },
   async call(o) {
     return new Promise((resolve) => {

@@ -1,0 +1,164 @@
+package interop
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
+)
+
+// kind is an adapter of Node's and the one of ours that speaks to it.
+type kind struct {
+	name    string // in the table
+	node    string // which of adapters in server.mjs
+	pkg     string // its npm package
+	options obj    // of the Node adapter
+	emitter string // script of the emitter for it, if there is one
+
+	// rooms and sockets have channels of their own, where those who publish do not know who listens: a test
+	// waits for the subscriptions of what it has joined.
+	rooms, sockets bool
+
+	mute   bool // questions do not reach the other side, nor do counts
+	stream bool // broadcasts are entries of a stream
+
+	ours func(t testing.TB, redis *testkit.Redis) adapter.Cluster
+}
+
+const classicPackage = "@socket.io/redis-adapter"
+
+// kinds are the columns of the table. The first is the default.
+var kinds = []kind{
+	{name: "classic", node: "classic", pkg: classicPackage, emitter: "emitter.mjs", ours: pubSub(redisadapter.PubSubOptions{})},
+	{name: "sharded, static", node: "sharded", pkg: classicPackage, options: obj{"subscriptionMode": "static"}},
+	{name: "sharded, dynamic", node: "sharded", pkg: classicPackage, rooms: true},
+	{
+		name: "sharded, dynamic-private", node: "sharded", pkg: classicPackage, options: obj{"subscriptionMode": "dynamic-private"},
+		rooms: true, sockets: true,
+	},
+	{name: "streams", node: "streams", pkg: "@socket.io/redis-streams-adapter", stream: true, emitter: "emitter-streams.mjs"},
+	{
+		name: "streams, sharded pub/sub", node: "streams", pkg: "@socket.io/redis-streams-adapter", stream: true, emitter: "emitter-streams.mjs",
+		options: obj{"useShardedPubSub": true, "streamName": "events", "channelPrefix": "chan"},
+	},
+	{name: "streams 0.2", node: "streams", pkg: "redis-streams-adapter-v02", stream: true, mute: true, emitter: "emitter-streams.mjs"},
+}
+
+func kindOf(t testing.TB, name string) kind {
+	t.Helper()
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+	if i < 0 {
+		t.Fatalf("no kind %q", name)
+	}
+	return kinds[i]
+}
+
+// ready are the kinds that a cluster can be made of.
+func ready() []kind {
+	return slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.ours == nil && !allNode() })
+}
+
+// allNode puts Node servers where ours would be: what fails then is not ours.
+func allNode() bool { return os.Getenv("INTEROP_ALL_NODE") != "" }
+
+func pubSub(o redisadapter.PubSubOptions) func(testing.TB, *testkit.Redis) adapter.Cluster {
+	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
+		t.Helper()
+		return redisadapter.PubSub(connect(t, redis), o)
+	}
+}
+
+func connect(t testing.TB, redis *testkit.Redis) redisadapter.Driver {
+	t.Helper()
+	d, err := rueidisdriver.FromURL(redis.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// ask sends a command to Redis by way of the Node server.
+func (c *cluster) ask(command ...string) any {
+	c.t.Helper()
+	var got any
+	c.servers["node"].(*nodeServer).p.do("redis", obj{"command": command}, &got)
+	return got
+}
+
+// settle waits until so many servers listen for a room, where that is not at once so when a socket is in it.
+func (c *cluster) settle(nsp, room string, servers int) {
+	c.t.Helper()
+	if !c.kind.rooms {
+		return
+	}
+	channel := "socket.io#" + nsp + "#" + room + "#"
+	eventually(c.t, "subscriptions of "+channel, func() bool {
+		n, _ := c.ask("PUBSUB", "SHARDNUMSUB", channel).(list)[1].(float64)
+		return int(n) >= servers
+	})
+}
+
+// enter notes that a client is in rooms, and waits until its server listens for them.
+func (c *cluster) enter(client, server, nsp string, rooms ...string) {
+	c.t.Helper()
+	c.places[client] = place{server, nsp, rooms}
+	for _, room := range rooms {
+		on := map[string]bool{}
+		for _, p := range c.places {
+			if p.nsp == nsp && slices.Contains(p.rooms, room) {
+				on[p.server] = true
+			}
+		}
+		c.settle(nsp, room, len(on))
+	}
+	if c.kind.sockets {
+		c.settle(nsp, c.ids[client], 1)
+	}
+}
+
+type place struct {
+	server, nsp string
+	rooms       []string
+}
+
+// drop forgets a client. The name may be used again.
+func (c *cluster) drop(clients ...string) {
+	for _, name := range clients {
+		delete(c.clients, name)
+		delete(c.places, name)
+	}
+}
+
+// prime makes each server of streams have read an entry. Before that a Node reader begins anew with the newest one
+// at each attempt, and what comes between two attempts is lost to it.
+func (c *cluster) prime() {
+	c.t.Helper()
+	for _, on := range c.order {
+		c.open("prime "+on, on, "/")
+	}
+	eventually(c.t, "all have read an entry", func() bool {
+		for _, from := range c.order {
+			c.servers[from].emit(selection{NSP: "/"}, "prime "+from)
+		}
+		return !slices.ContainsFunc(c.order, func(on string) bool {
+			return !slices.ContainsFunc(c.clients["prime "+on].events(), func(event string) bool {
+				return strings.HasPrefix(event, "prime ") && event != "prime "+on
+			})
+		})
+	})
+	for _, from := range c.order {
+		c.servers[from].emit(selection{NSP: "/"}, "primed by "+from)
+	}
+	for _, on := range c.order {
+		for _, from := range c.order {
+			c.clients["prime "+on].wait("event:primed by "+from, 1)
+		}
+		c.clients["prime "+on].disconnect()
+		c.drop("prime " + on)
+	}
+}

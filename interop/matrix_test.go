@@ -1,0 +1,75 @@
+package interop
+
+import (
+	"strings"
+	"sync"
+	"testing"
+)
+
+// results has what worked: by operation, kind and who began.
+type results struct {
+	mu    sync.Mutex
+	cells map[[3]string]bool
+}
+
+func (r *results) add(operation, kind, from string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if strings.HasPrefix(from, "go") {
+		from = "go" // either of the two
+	}
+	key := [3]string{operation, kind, from}
+	if was, there := r.cells[key]; there && !was {
+		ok = false
+	}
+	r.cells[key] = ok
+}
+
+// TestMatrix runs each operation from each server of a cluster of Node and Go, with each kind of adapter, and compares
+// what worked with the table in docs/compat-redis.md. UPDATE_DOCS=1 writes that.
+func TestMatrix(t *testing.T) {
+	t.Parallel()
+	r := &results{cells: make(map[[3]string]bool)}
+	t.Run("kinds", func(t *testing.T) {
+		for _, k := range ready() {
+			t.Run(k.name, func(t *testing.T) {
+				t.Parallel()
+				r.run(t, k)
+			})
+		}
+	})
+	if !t.Skipped() && !allNode() {
+		checkTable(t, r)
+	}
+}
+
+// run does what there is of a kind.
+func (r *results) run(t *testing.T, k kind) {
+	t.Helper()
+	c := startCluster(t, clusterOptions{kind: k.name})
+	for _, o := range operations {
+		if !o.asks || !k.mute {
+			r.check(t, c, o, c.order...)
+		}
+	}
+	if k.emitter == "" {
+		return
+	}
+	startEmitter(t, c)
+	for _, o := range emitterOperations {
+		r.check(t, c, o, "emitter")
+	}
+}
+
+func (r *results) check(t *testing.T, c *cluster, o operation, from ...string) {
+	t.Helper()
+	for _, f := range from {
+		ok := t.Run(o.name+" from "+f, func(t *testing.T) {
+			c.use(t)
+			c.forget()
+			o.check(c, f)
+		})
+		c.use(t)
+		r.add(o.name, c.kind.name, f, ok)
+	}
+}
