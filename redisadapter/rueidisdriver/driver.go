@@ -191,44 +191,19 @@ func (d *driver) Connect(ctx context.Context) error {
 }
 
 // Publish sends the batch in one pipeline.
-func (d *driver) Publish(ctx context.Context, batch []redisadapter.Publication) []error {
-	client, err := d.use()
-	if err != nil {
-		return all(len(batch), fmt.Errorf("%w: %w", redisadapter.ErrNotSent, err))
-	}
-	commands := make([]rueidis.Completed, len(batch))
-	for i, m := range batch {
-		// The payload does not change and is only read.
-		payload := rueidis.BinaryString(m.Payload)
-		if m.Sharded {
-			commands[i] = client.B().Spublish().Channel(m.Channel).Message(payload).Build()
-		} else {
-			commands[i] = client.B().Publish().Channel(m.Channel).Message(payload).Build()
-		}
-	}
-	var errs []error
-	for i, r := range client.DoMulti(ctx, commands...) {
-		err := r.Error()
-		if err == nil {
-			continue
-		}
-		if errs == nil {
-			errs = make([]error, len(batch))
-		}
-		if undialed := (*dialError)(nil); errors.As(err, &undialed) {
-			err = fmt.Errorf("%w: %w", redisadapter.ErrNotSent, err)
-		}
-		errs[i] = d.fail(err)
-	}
-	return errs
-}
-
-func all(n int, err error) []error {
-	errs := make([]error, n)
-	for i := range errs {
-		errs[i] = err
-	}
-	return errs
+func (d *driver) Publish(ctx context.Context, messages []redisadapter.Publication) []error {
+	return d.run(ctx, batch{
+		n: len(messages),
+		build: func(b rueidis.Builder, i int) rueidis.Completed {
+			m := &messages[i]
+			// The payload does not change and is only read.
+			payload := rueidis.BinaryString(m.Payload)
+			if m.Sharded {
+				return b.Spublish().Channel(m.Channel).Message(payload).Build()
+			}
+			return b.Publish().Channel(m.Channel).Message(payload).Build()
+		},
+	})
 }
 
 // Subscribers sends a PUBSUB NUMSUB.
@@ -252,17 +227,33 @@ func (d *driver) count(
 	if err != nil {
 		return 0, err
 	}
-	var counts map[string]int64
-	for range 2 { // a connection that was lost meanwhile may be found out only now
-		counts, err = client.Do(ctx, command(client)).AsIntMap()
-		if refused := (*rueidis.RedisError)(nil); err == nil || errors.As(err, &refused) || ctx.Err() != nil {
-			break
-		}
+	r, err := d.ask(ctx, func(rueidis.Builder) rueidis.Completed { return command(client) })
+	if err != nil {
+		return 0, err
 	}
+	counts, err := r.AsIntMap()
 	if err != nil {
 		return 0, d.fail(err)
 	}
 	return int(counts[channel]), nil
+}
+
+// ask sends a command that changes nothing, twice where the connection is found to be lost.
+func (d *driver) ask(ctx context.Context, build func(rueidis.Builder) rueidis.Completed) (r rueidis.RedisResult, err error) {
+	client, err := d.use()
+	if err != nil {
+		return r, err
+	}
+	for range 2 {
+		r = client.Do(ctx, build(client.B()))
+		if err = r.NonRedisError(); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err = r.Error(); err != nil && !rueidis.IsRedisNil(err) {
+		return r, d.fail(err)
+	}
+	return r, err
 }
 
 // Close closes the connections.
