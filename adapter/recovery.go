@@ -37,15 +37,20 @@ type RecoveryOptions struct {
 	// arguments. The oldest make room; who would need them is not recovered.
 	MaxPackets int
 	MaxBytes   int
+
+	// OwnSessions refuses sessions that do not tell their namespace, which servers of other makes keep. It is to be set
+	// where no middleware sees who comes back.
+	OwnSessions bool
 }
 
 // Session is what is kept of a socket that lost its connection.
 type Session struct {
-	ID        string // of the socket
-	PID       string // the client's secret: 20 characters of A-Za-z0-9_-
-	Namespace string
+	ID        string   // of the socket
+	PID       string   // the client's secret: 20 characters of A-Za-z0-9_-
+	Namespace string   // "" in one that a server of another make kept
 	Rooms     []string // with or without its own
 	Data      parser.Arg
+	Min       string // the lowest offset that it can be recovered from; "" where any can
 }
 
 // Recoverer is implemented by adapters that keep packets and sessions. Such an adapter adds an offset, which
@@ -87,6 +92,36 @@ func bound(n, def int) int {
 	}
 	return n
 }
+
+// SessionKeeper is implemented by a Recoverer that keeps sessions outside the process also while their sockets are
+// connected, so that they outlive it. Its methods neither block nor call back before they return.
+type SessionKeeper interface {
+	Recoverer
+
+	// Track keeps the session of a member that is in the index now, and writes it again when its rooms change. snapshot
+	// gives the session as it is, also after the member has ended, and is called from another goroutine.
+	Track(m Member, snapshot func() Session)
+
+	// Changed makes the session of a member be written again: its data has changed.
+	Changed(m Member)
+
+	// Untrack ends that, before the member leaves the index. Where last is nil the session is forgotten, otherwise
+	// it is what is kept.
+	Untrack(m Member, last *Session)
+}
+
+// Sequencer is implemented by an adapter whose broadcasts may be delivered a little after Broadcast has returned.
+type Sequencer interface {
+	// After calls f when everything is delivered that was broadcast before, and returns true; false where nothing waits,
+	// and then it does not call it. f must not block nor call the adapter.
+	After(f func()) bool
+}
+
+// ValidPID tells whether s has the form of a pid.
+func ValidPID(s string) bool { return validPID(s) }
+
+// Bounded gives o with the defaults in place of what is not set.
+func (o RecoveryOptions) Bounded() RecoveryOptions { return o.withDefaults() }
 
 // validPID tells whether s has the form of a pid.
 func validPID(s string) bool {
