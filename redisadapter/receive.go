@@ -3,19 +3,11 @@ package redisadapter
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/rediswire"
 	"github.com/sockeye-io/sockeye/parser"
-)
-
-const (
-	maxRemoteAsks     = 10_000
-	defaultAskTimeout = time.Minute // where the asking server did not say
 )
 
 // ownPrefixes gives how the messages of a server start: broadcasts and both kinds of requests. They come back to
@@ -55,21 +47,16 @@ func (a *pubsub) onBroadcast(channel, payload string) error {
 	if err != nil {
 		return err
 	}
-	if m.UID == a.uid || m.Target.Nobody || !anyRoom(x, m.Target.Rooms) {
+	if m.UID == a.uid || m.Target.Nobody || !a.anyRoom(m.Target.Rooms) {
 		return nil
 	}
 	p, err := m.Packet(a.name)
 	if err != nil {
 		return err
 	}
-	a.c.count.received.Add(1)
+	a.b.count.received.Add(1)
 	_, err = a.Deliver(&p, m.Target.Options)
 	return err
-}
-
-// anyRoom tells whether one of the rooms exists here; it does if there is none.
-func anyRoom(x *adapter.Index, rooms []string) bool {
-	return len(rooms) == 0 || slices.ContainsFunc(rooms, x.Has)
 }
 
 func (a *pubsub) onRequest(_, payload string) error {
@@ -83,7 +70,7 @@ func (a *pubsub) onRequest(_, payload string) error {
 		}
 		return err
 	}
-	a.c.count.received.Add(1)
+	a.b.count.received.Add(1)
 	switch r.Type {
 	case rediswire.RequestSockets, rediswire.RequestAllRooms, rediswire.RequestClientRooms,
 		rediswire.RequestFetch, rediswire.RequestCustom:
@@ -123,13 +110,7 @@ func (a *pubsub) onQuestion(r *rediswire.Request) error {
 	case rediswire.RequestCustom:
 		a.respond(r, rediswire.AppendCustomResponse(nil, r))
 	default:
-		var sockets []adapter.Remote
-		if !r.Target.Nobody {
-			for _, m := range x.Collect(r.Target.Options) {
-				sockets = append(sockets, a.host.Describe(m))
-			}
-		}
-		a.respond(r, rediswire.AppendFetchResponse(nil, r, sockets))
+		a.respond(r, rediswire.AppendFetchResponse(nil, r, a.selected(r.Target)))
 	}
 	return nil
 }
@@ -144,9 +125,8 @@ func (a *pubsub) onCommand(r *rediswire.Request) {
 		c.Leave = r.Rooms
 	default:
 	}
-	x := a.host.Index()
 	if r.Socket != "" {
-		m, ok := x.Lookup(r.Socket)
+		m, ok := a.host.Index().Lookup(r.Socket)
 		if !ok {
 			return
 		}
@@ -156,121 +136,41 @@ func (a *pubsub) onCommand(r *rediswire.Request) {
 		}
 		return
 	}
-	if r.Target.Nobody || !c.Disconnect && len(r.Rooms) == 0 {
-		return
-	}
-	for _, m := range x.Collect(r.Target.Options) {
-		a.host.Command(m, c)
-	}
+	a.obey(c, r.Target)
 }
 
 // onServerSide tells the namespace's listeners.
 func (a *pubsub) onServerSide(r *rediswire.Request) {
 	var answer func(args []parser.Arg)
 	if r.ID != "" {
-		var answered atomic.Bool
-		answer = func(args []parser.Arg) {
-			if answered.Swap(true) || a.closed.Load() {
-				return
-			}
+		answer = a.once(func(args []parser.Arg) {
 			payload, err := rediswire.AppendServerSideResponse(nil, r.ID, args)
 			if err != nil {
 				a.l.fault(faultAnswer, err)
 				payload, err = rediswire.AppendServerSideResponse(nil, r.ID, nil)
 			}
 			if err == nil {
-				a.c.send(a.channels.Response, payload)
+				a.b.send(a.channels.Response, payload)
 			}
-		}
+		})
 	}
 	a.host.ServerSide(r.Packet.Event, r.Packet.Args, answer)
 }
 
-// remoteAsk is a question of another server to sockets here.
-type remoteAsk struct {
-	timer *time.Timer
-	stop  func() // nil until it is known
-}
-
 // onBroadcastWithAck delivers here, tells how many sockets are asked, and passes on each acknowledgement.
 func (a *pubsub) onBroadcastWithAck(r *rediswire.Request) error {
-	key := r.UID + " " + r.ID
-	k, err := a.remember(key, r.Target.Timeout)
-	if errors.Is(err, errAskedAlready) {
+	counted := func(n int) { a.respond(r, rediswire.AppendCountResponse(nil, r.ID, n)) }
+	if r.Target.Nobody {
+		counted(0)
 		return nil
-	}
-	if err != nil || r.Target.Nobody {
-		a.forget(key, k)
-		a.respond(r, rediswire.AppendCountResponse(nil, r.ID, 0))
-		return err
 	}
 	o := r.Target.Options
 	o.Flags = adapter.Flags{NoCompress: o.Flags.NoCompress} // Node's receivers ignore flags; volatile would lose answers
-	stop, err := a.Ask(&r.Packet, o, adapter.Question{
-		Counted: func(n int) { a.respond(r, rediswire.AppendCountResponse(nil, r.ID, n)) },
-		Answer:  func(answer adapter.Answer) { a.passAck(r, answer.Args) },
-		Done:    func() { a.forget(key, k) },
-	})
+	err := a.askHere(r.UID+" "+r.ID, r.Target.Timeout, &r.Packet, o, counted, func(args []parser.Arg) { a.passAck(r, args) })
 	if err != nil {
-		a.forget(key, k)
-		a.respond(r, rediswire.AppendCountResponse(nil, r.ID, 0))
-		return err
+		counted(0)
 	}
-	a.mu.Lock()
-	k.stop = stop
-	kept := a.remotes[key] == k
-	a.mu.Unlock()
-	if !kept {
-		stop()
-	}
-	return nil
-}
-
-var (
-	errAskedAlready = errors.New("redisadapter: asked already")
-	errTooManyAsks  = errors.New("redisadapter: too many broadcasts wait for acknowledgements")
-)
-
-// remember keeps a question until forget, or until the asking server does not wait any more.
-func (a *pubsub) remember(key string, timeout time.Duration) (*remoteAsk, error) {
-	if timeout <= 0 {
-		timeout = defaultAskTimeout
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case a.remotes == nil:
-		return nil, adapter.ErrClosed
-	case a.remotes[key] != nil:
-		return nil, errAskedAlready
-	case len(a.remotes) >= maxRemoteAsks:
-		return nil, errTooManyAsks
-	}
-	k := &remoteAsk{}
-	k.timer = time.AfterFunc(timeout, func() { a.forget(key, k) })
-	a.remotes[key] = k
-	return k, nil
-}
-
-func (a *pubsub) forget(key string, k *remoteAsk) {
-	a.mu.Lock()
-	if k == nil || a.remotes[key] != k {
-		a.mu.Unlock()
-		return
-	}
-	delete(a.remotes, key)
-	a.mu.Unlock()
-	a.end(k)
-}
-
-func (a *pubsub) end(k *remoteAsk) {
-	k.timer.Stop()
-	a.mu.Lock()
-	stop := k.stop
-	a.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
+	return err
 }
 
 func (a *pubsub) passAck(r *rediswire.Request, args []parser.Arg) {
@@ -290,31 +190,31 @@ func (a *pubsub) respond(r *rediswire.Request, payload []byte) {
 	if a.c.o.SpecificResponses && rediswire.PlainUID(r.UID) {
 		channel = rediswire.OwnResponse(channel, r.UID)
 	}
-	a.c.send(channel, payload)
+	a.b.send(channel, payload)
 }
 
 // onResponse takes an answer, if it is for a question of this server.
 func (a *pubsub) onResponse(_, payload string) error {
-	if id, ok := rediswire.PeekResponseID(payload); ok && a.requests.Find(id) == nil {
-		a.c.count.unknown.Add(1)
+	if id, ok := rediswire.PeekResponseID(payload); ok && !a.waits(id) {
+		a.b.count.unknown.Add(1)
 		return nil
 	}
 	r, err := rediswire.ParseResponse([]byte(payload))
 	if err != nil {
 		return err
 	}
-	q := a.requests.Find(r.ID)
-	a.mu.Lock()
-	want, ok := a.kinds[r.ID]
-	a.mu.Unlock()
-	if q == nil || !ok {
-		a.c.count.unknown.Add(1)
-		return nil
+	w := wantSockets
+	switch r.Kind {
+	case rediswire.ResponseCount, rediswire.ResponseAck:
+		w = wantAcks
+	case rediswire.ResponseServerSide:
+		w = wantAnswers
+	default:
 	}
-	if r.Kind != want && (r.Kind != rediswire.ResponseCount || want != rediswire.ResponseAck) {
-		return fmt.Errorf("%w: response of another kind than the request", rediswire.ErrMalformed)
+	q, err := a.answered(r.ID, w)
+	if q == nil {
+		return err
 	}
-	a.c.count.received.Add(1)
 	switch r.Kind {
 	case rediswire.ResponseCount:
 		q.Heard("", r.Count)

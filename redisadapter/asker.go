@@ -1,0 +1,396 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/rediswire"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+const (
+	maxRemoteAsks     = 10_000
+	defaultAskTimeout = time.Minute // where the asking server did not say
+)
+
+// asker asks the other servers of a namespace, and keeps what they ask of sockets here. All adapters have one; the
+// messages are theirs.
+type asker struct {
+	*adapter.Local
+
+	b        *bus
+	l        *listener
+	host     adapter.Host
+	name     string        // of the namespace
+	common   string        // the channel of questions, by whose subscribers servers are counted
+	newID    func() string // makes ids of questions
+	requests adapter.Requests
+	closed   atomic.Bool
+
+	mu        sync.Mutex
+	questions map[string]question   // of this server, by id
+	asked     map[string]*remoteAsk // questions of other servers that sockets here still answer; nil once closed
+}
+
+// question is one that waits for answers.
+type question struct {
+	q    *adapter.Request
+	want want
+}
+
+// want is what answers a question.
+type want uint8
+
+const (
+	wantSockets want = iota // Fetch: descriptions of sockets, once from each server
+	wantAcks                // BroadcastWithAck: a number of sockets from each server, and their acknowledgements
+	wantAnswers             // ServerSide: one answer from each server
+)
+
+// encoder makes the message of a question with that id.
+type encoder func(id string) ([]byte, error)
+
+func newAsker(b *bus, h adapter.Host, newID func() string) *asker {
+	return &asker{
+		Local: adapter.NewLocal(h), b: b, host: h, name: h.Name(), newID: newID,
+		questions: map[string]question{}, asked: map[string]*remoteAsk{},
+	}
+}
+
+// ask opens a question, which end ends.
+func (a *asker) ask(of adapter.Kind, w want) (id string, q *adapter.Request, end func(), err error) {
+	q, err = a.requests.New(of)
+	if err != nil {
+		return "", nil, nil, fmt.Errorf("redisadapter: %w", err)
+	}
+	id = a.newID()
+	a.mu.Lock()
+	for a.questions[id].q != nil {
+		id = a.newID()
+	}
+	a.questions[id] = question{q, w}
+	a.mu.Unlock()
+	return id, q, func() {
+		q.Close()
+		a.mu.Lock()
+		delete(a.questions, id)
+		a.mu.Unlock()
+	}, nil
+}
+
+// waits tells whether a question of that id waits for answers.
+func (a *asker) waits(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.questions[id].q != nil
+}
+
+// answered finds the question that such an answer is for. It is nil and counted where nobody waits for it, and an
+// error where it does not fit.
+func (a *asker) answered(id string, w want) (*adapter.Request, error) {
+	a.mu.Lock()
+	x := a.questions[id]
+	a.mu.Unlock()
+	switch {
+	case x.q == nil:
+		a.b.count.unknown.Add(1)
+		return nil, nil //nolint:nilnil // documented
+	case x.want != w:
+		return nil, fmt.Errorf("%w: response of another kind than the request", rediswire.ErrMalformed)
+	}
+	a.b.count.received.Add(1)
+	return x.q, nil
+}
+
+// spread publishes a broadcast that has been delivered here.
+func (a *asker) spread(ctx context.Context, channel string, payload []byte, f adapter.Flags) error {
+	if f.Volatile && a.b.pub.health() != nil {
+		a.b.count.dropped.Add(1)
+		return nil
+	}
+	return a.b.publish(ctx, channel, payload)
+}
+
+// broadcastWithAck delivers p here and elsewhere and collects the acknowledgements. While Redis is unavailable it asks
+// this server's sockets and returns an *Incomplete.
+func (a *asker) broadcastWithAck(
+	ctx context.Context, p *parser.Packet, o adapter.Options, each func(adapter.Answer), encode encoder,
+) error {
+	if o.Flags.Local {
+		return a.Local.BroadcastWithAck(ctx, p, o, each)
+	}
+	id, q, end, err := a.ask(adapter.OfSockets, wantAcks)
+	if err != nil {
+		return err
+	}
+	defer end()
+	payload, err := encode(id)
+	if err != nil {
+		return err
+	}
+	if err := a.AskFor(q, p, o); err != nil {
+		return err
+	}
+	others, failed := a.publishCounted(ctx, payload)
+	q.Expect(others)
+	received := 0
+	err = q.Wait(ctx, func(r adapter.Response) {
+		received++
+		each(r.Answer)
+	})
+	if err == nil && failed != nil {
+		return &adapter.Incomplete{Expected: received, Received: received, Err: failed}
+	}
+	return err
+}
+
+// remaining is how long ctx lasts; 0 where it has no deadline.
+func remaining(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(time.Until(deadline), time.Millisecond)
+	}
+	return 0
+}
+
+// publishCounted publishes a question and counts the other servers that got it: none, and an error, while Redis is
+// unavailable.
+func (a *asker) publishCounted(ctx context.Context, payload []byte) (others int, err error) {
+	if err := a.b.pub.health(); err != nil {
+		return 0, err
+	}
+	if err := a.b.pub.wait(ctx, a.b.publication(a.common, payload)); err != nil {
+		return 0, err
+	}
+	return a.others(ctx)
+}
+
+// others counts the other servers of the namespace.
+func (a *asker) others(ctx context.Context) (int, error) {
+	n, err := a.b.subscribers(ctx, a.common)
+	return n - 1, err
+}
+
+// fetch describes the sockets that o selects, those of this server first.
+func (a *asker) fetch(ctx context.Context, o adapter.Options, encode encoder) ([]adapter.Remote, error) {
+	sockets, err := a.Local.Fetch(ctx, o)
+	if err != nil || o.Flags.Local {
+		return sockets, err
+	}
+	ctx, cancel := a.b.bounded(ctx)
+	defer cancel()
+	err = a.query(ctx, wantSockets, encode, func(r adapter.Response) { sockets = append(sockets, r.Remotes...) })
+	return sockets, err
+}
+
+// query asks every other server once. It returns at once if there is none.
+func (a *asker) query(ctx context.Context, w want, encode encoder, each func(adapter.Response)) error {
+	err := a.b.pub.health()
+	var others int
+	if err == nil {
+		others, err = a.others(ctx)
+	}
+	if err != nil {
+		return &adapter.Incomplete{Err: err}
+	}
+	if others <= 0 {
+		return nil
+	}
+	id, q, end, err := a.ask(adapter.OfServers, w)
+	if err != nil {
+		return err
+	}
+	defer end()
+	payload, err := encode(id)
+	if err != nil {
+		return err
+	}
+	q.Expect(others)
+	if err := a.b.pub.put(a.b.publication(a.common, payload), nil); err != nil {
+		return err
+	}
+	return q.Wait(ctx, each)
+}
+
+// serverSide tells the other servers of an event. each is nil where no answers are wanted.
+func (a *asker) serverSide(ctx context.Context, each func(adapter.Answer), encode encoder) error {
+	if a.closed.Load() {
+		return adapter.ErrClosed
+	}
+	payload, err := encode("") // checks the event also where there is no other server
+	if err != nil {
+		return err
+	}
+	if each == nil {
+		return a.b.publish(ctx, a.common, payload)
+	}
+	ctx, cancel := a.b.bounded(ctx)
+	defer cancel()
+	return a.query(ctx, wantAnswers, encode, func(r adapter.Response) { each(r.Answer) })
+}
+
+// remoteAsk is a question of another server to sockets here.
+type remoteAsk struct {
+	timer *time.Timer
+	stop  func() // nil until it is known
+}
+
+// askHere delivers p, asks the sockets here for acknowledgements and hands them on as they come. It does so until timeout,
+// after which the asking server does not wait any more; 0 is where it did not say. key tells questions apart: counted and
+// answer are not called for one that is known already. With an error they are not called either.
+func (a *asker) askHere(
+	key string, timeout time.Duration, p *parser.Packet, o adapter.Options, counted func(int), answer func([]parser.Arg),
+) error {
+	k, err := a.remember(key, timeout)
+	if err != nil {
+		if errors.Is(err, errAskedAlready) {
+			return nil
+		}
+		return err
+	}
+	stop, err := a.Ask(p, o, adapter.Question{
+		Counted: counted,
+		Answer:  func(x adapter.Answer) { answer(x.Args) },
+		Done:    func() { a.forget(key, k) },
+	})
+	if err != nil {
+		a.forget(key, k)
+		return err
+	}
+	a.mu.Lock()
+	k.stop = stop
+	kept := a.asked[key] == k
+	a.mu.Unlock()
+	if !kept {
+		stop()
+	}
+	return nil
+}
+
+var (
+	errAskedAlready = errors.New("redisadapter: asked already")
+	errTooManyAsks  = errors.New("redisadapter: too many broadcasts wait for acknowledgements")
+)
+
+// remember keeps a question until forget, or until the asking server does not wait any more.
+func (a *asker) remember(key string, timeout time.Duration) (*remoteAsk, error) {
+	if timeout <= 0 {
+		timeout = defaultAskTimeout
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.asked == nil:
+		return nil, adapter.ErrClosed
+	case a.asked[key] != nil:
+		return nil, errAskedAlready
+	case len(a.asked) >= maxRemoteAsks:
+		return nil, errTooManyAsks
+	}
+	k := &remoteAsk{}
+	k.timer = time.AfterFunc(timeout, func() { a.forget(key, k) })
+	a.asked[key] = k
+	return k, nil
+}
+
+func (a *asker) forget(key string, k *remoteAsk) {
+	a.mu.Lock()
+	if a.asked[key] != k {
+		a.mu.Unlock()
+		return
+	}
+	delete(a.asked, key)
+	a.mu.Unlock()
+	a.end(k)
+}
+
+func (a *asker) end(k *remoteAsk) {
+	k.timer.Stop()
+	a.mu.Lock()
+	stop := k.stop
+	a.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// once makes a function that does no more than the first call, and none after Close.
+func (a *asker) once(f func(args []parser.Arg)) func(args []parser.Arg) {
+	var called atomic.Bool
+	return func(args []parser.Arg) {
+		if !called.Swap(true) && !a.closed.Load() {
+			f(args)
+		}
+	}
+}
+
+// Close unsubscribes and ends what waits for answers.
+func (a *asker) Close() error {
+	if a.closed.Swap(true) {
+		return nil
+	}
+	a.l.close()
+	a.requests.Close()
+	a.mu.Lock()
+	asked := a.asked
+	a.asked = nil
+	a.mu.Unlock()
+	for _, k := range asked {
+		a.end(k)
+	}
+	return a.Local.Close()
+}
+
+// anyRoom tells whether one of the rooms exists here; it does if there is none.
+func (a *asker) anyRoom(rooms []string) bool {
+	if len(rooms) == 0 {
+		return true
+	}
+	x := a.host.Index()
+	for _, r := range rooms {
+		if x.Has(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// onlyRoom tells whether exactly one room is meant, which may have a channel of its own.
+func onlyRoom(rooms []string) (string, bool) {
+	if len(rooms) == 0 {
+		return "", false
+	}
+	for _, r := range rooms[1:] {
+		if r != rooms[0] {
+			return "", false
+		}
+	}
+	return rooms[0], true
+}
+
+// selected describes the sockets here that t selects.
+func (a *asker) selected(t rediswire.Target) []adapter.Remote {
+	var sockets []adapter.Remote
+	if !t.Nobody {
+		for _, m := range a.host.Index().Collect(t.Options) {
+			sockets = append(sockets, a.host.Describe(m))
+		}
+	}
+	return sockets
+}
+
+// obey makes the sockets here that t selects join, leave or disconnect.
+func (a *asker) obey(c adapter.Command, t rediswire.Target) {
+	if t.Nobody || !c.Disconnect && len(c.Join) == 0 && len(c.Leave) == 0 {
+		return
+	}
+	for _, m := range a.host.Index().Collect(t.Options) {
+		a.host.Command(m, c)
+	}
+}
+
+var errPanic = errors.New("redisadapter: panic while a message was handled")
