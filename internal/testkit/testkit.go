@@ -48,7 +48,7 @@ func leaked(limit time.Duration) string {
 func ours(stack string) bool {
 	for _, other := range []string{
 		"testkit.leaked", "testing.Main(", "testing.(*M)", "os/signal.loop", "os/signal.signal_recv",
-		"runtime.ensureSigM", "testing.runFuzzing", "testing.(*F)", "testing/internal/testdeps",
+		"runtime.ensureSigM", "testkit.startProcesses", "testing.runFuzzing", "testing.(*F)", "testing/internal/testdeps",
 	} {
 		if strings.Contains(stack, other) {
 			return false
@@ -68,7 +68,13 @@ func Scale(d time.Duration) time.Duration {
 // Eventually waits until ok, at most 10 s (scaled), and fails the test if it does not come true.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(Scale(10 * time.Second))
+	within(t, 10*time.Second, what, ok)
+}
+
+// within is Eventually with another limit.
+func within(t testing.TB, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(Scale(limit))
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within the time limit: %s", what)
