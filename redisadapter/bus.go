@@ -107,6 +107,10 @@ func (b *bus) Health() error {
 // Stats counts what was done so far.
 func (b *bus) Stats() Stats { return b.count.stats() }
 
+// Settled waits until Redis has confirmed all subscriptions that were asked for so far, such as those to rooms that were
+// just joined, or cannot confirm them at the moment, which is an error.
+func (b *bus) Settled(ctx context.Context) error { return b.t.settled(ctx) }
+
 // Close closes all adapters, publishes what is queued, within a second, and closes the driver.
 func (b *bus) Close() error {
 	b.mu.Lock()

@@ -16,6 +16,8 @@ type listener struct {
 	host adapter.Host // nil without namespace
 	shut func() error // what the bus calls when it is closed
 	own  faults
+
+	ended bool // guarded by the table's lock
 }
 
 // listener makes a listener, which open makes known. h is nil for one that belongs to no namespace.
@@ -66,6 +68,9 @@ func (l *listener) remove(channels ...string) {
 		l.b.t.remove(ch, l)
 	}
 }
+
+// listensTo gives the channels that were added and not removed.
+func (l *listener) listensTo() []string { return l.b.t.channelsOf(l) }
 
 // opened waits until Redis has confirmed what was added, but not while Redis is away.
 func (l *listener) opened() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -79,11 +78,15 @@ func routesOf(in map[string]*topic, name string) []route {
 
 func (t *table) add(name string, pattern bool, r route) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r.l.ended {
+		return
+	}
 	in := t.names(pattern)
 	p := in[name]
 	if p == nil {
-		p = &topic{name: strings.Clone(name), pattern: pattern} // it may have been cut out of a message
-		in[p.name] = p
+		p = &topic{name: name, pattern: pattern}
+		in[name] = p
 	}
 	p.routes = append(without(p.routes, r.l), r)
 	if t.own[r.l] == nil {
@@ -91,8 +94,6 @@ func (t *table) add(name string, pattern bool, r route) {
 	}
 	t.own[r.l][p] = struct{}{}
 	t.changed(p)
-	t.mu.Unlock()
-	t.signal()
 }
 
 // names gives the map for channels or patterns.
@@ -105,32 +106,44 @@ func (t *table) names(patterns bool) map[string]*topic {
 
 func (t *table) remove(channel string, l *listener) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if p := t.channels[channel]; p != nil {
 		t.drop(p, l)
 	}
-	t.mu.Unlock()
-	t.signal()
 }
 
+// removeAll removes all of a listener, which adds nothing from then on.
 func (t *table) removeAll(l *listener) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.ended = true
 	for p := range t.own[l] {
 		t.drop(p, l)
 	}
-	t.mu.Unlock()
-	t.signal()
 }
 
 // clear removes what is left.
 func (t *table) clear() {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for l, topics := range t.own {
 		for p := range topics {
 			t.drop(p, l)
 		}
 	}
-	t.mu.Unlock()
-	t.signal()
+}
+
+// channelsOf gives the channels of a listener, patterns aside.
+func (t *table) channelsOf(l *listener) []string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	names := make([]string, 0, len(t.own[l]))
+	for p := range t.own[l] {
+		if !p.pattern {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // drop is called with the lock held.
@@ -155,9 +168,13 @@ func (t *table) changed(p *topic) {
 	if !p.isDirty && p.told != (len(p.routes) > 0) {
 		p.isDirty = true
 		t.dirty = append(t.dirty, p)
+		if len(t.dirty) == 1 {
+			t.signal()
+		}
 	}
 }
 
+// signal wakes the goroutine, and never blocks.
 func (t *table) signal() {
 	select {
 	case t.wake <- struct{}{}:

@@ -20,7 +20,8 @@ import (
 )
 
 // Factory makes the clusters of a number of servers that know each other, and nobody else. The suite starts
-// and closes them. When Open of an adapter has returned, what other servers send must reach it.
+// and closes them. When Open of an adapter has returned, what other servers send must reach it. A Cluster that learns
+// of rooms in the background has a method Settled(context.Context) error, which waits for that.
 type Factory func(t *testing.T, servers int) []adapter.Cluster
 
 // Limit is something that a wire format cannot say, so that the suite does not ask for it across servers.
@@ -164,7 +165,20 @@ func (w *world) populate(t *testing.T) []*node {
 		n.connect(t, id(i, 1), "red", "blue")
 		n.connect(t, id(i, 2), "server-"+strconv.Itoa(i))
 	}
+	w.settle(t)
 	return nodes
+}
+
+// settle waits until the clusters know of the rooms that were joined.
+func (w *world) settle(t *testing.T) {
+	t.Helper()
+	for _, c := range w.clusters {
+		if s, ok := c.(interface{ Settled(ctx context.Context) error }); ok {
+			if err := s.Settled(deadline(t)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 func (n *node) connect(t *testing.T, id string, rooms ...string) *Socket {

@@ -96,6 +96,7 @@ func testOddRooms(t *testing.T, w *world) {
 		}
 		n.connect(t, id(k, 99))
 	}
+	w.settle(t)
 	for k, n := range nodes {
 		for i, room := range oddRooms {
 			broadcast(t, n, adapter.Options{Rooms: []string{room}}, fmt.Sprintf("one %d from %d", i, k))
