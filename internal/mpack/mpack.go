@@ -171,8 +171,11 @@ func Skip(b []byte, depth int) (rest []byte, binary bool, err error) {
 
 // Check is [Skip] for what comes from other servers or goes to them: nesting ends at [MaxDepth], and strings must be
 // UTF-8. ext tells whether an Ext occurs.
-func Check(b []byte) (rest []byte, ext bool, err error) {
-	rest, f, err := walk(b, MaxDepth, true)
+func Check(b []byte) (rest []byte, ext bool, err error) { return CheckDepth(b, MaxDepth) }
+
+// CheckDepth is [Check] with another bound of the nesting.
+func CheckDepth(b []byte, depth int) (rest []byte, ext bool, err error) {
+	rest, f, err := walk(b, depth, true)
 	return rest, f.ext, err
 }
 

@@ -24,7 +24,7 @@ type Channels struct {
 // Differs from Node: the pattern stands for these channels only, also where the namespace has a character
 // that is special in patterns.
 func NewChannels(key, namespace, uid string) (Channels, error) {
-	if strings.ContainsFunc(namespace, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if !plainNamespace(namespace) {
 		return Channels{}, ErrNamespace
 	}
 	c := Channels{
@@ -69,4 +69,33 @@ func EscapePattern(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
+}
+
+// ShardChannels are the names that the sharded adapter uses for one namespace, and the adapter of streams for its
+// requests.
+//
+// Node: @socket.io/redis-adapter/lib/sharded-adapter.ts ShardedRedisAdapter constructor.
+type ShardChannels struct {
+	Common string // all servers, and the start of the other names
+	Own    string // for answers to the server of that uid alone
+}
+
+// NewShardChannels names the channels of a namespace. prefix is "socket.io" by default.
+func NewShardChannels(prefix, namespace, uid string) (ShardChannels, error) {
+	if !plainNamespace(namespace) {
+		return ShardChannels{}, ErrNamespace
+	}
+	c := ShardChannels{Common: prefix + "#" + namespace + "#"}
+	c.Own = c.Response(uid)
+	return c, nil
+}
+
+// Room names the channel of one room.
+func (c *ShardChannels) Room(room string) string { return c.Common + room + "#" }
+
+// Response names the channel for answers to the server of that uid.
+func (c *ShardChannels) Response(uid string) string { return OwnResponse(c.Common, uid) }
+
+func plainNamespace(namespace string) bool {
+	return !strings.ContainsFunc(namespace, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

@@ -126,7 +126,7 @@ func appendMsgpackArg(dst []byte, a parser.Arg) ([]byte, error) {
 		return nil, fmt.Errorf("rediswire: argument: %w", err)
 	}
 	if ext {
-		dst = append(dst[:start], appendPlain(nil, dst[start:])...)
+		dst = append(dst[:start], appendPlain(nil, dst[start:], false)...)
 	}
 	return dst, nil
 }

@@ -226,3 +226,11 @@ func appendKey(dst []byte, key string) []byte {
 	}
 	return append(append(append(dst, '"'), key...), '"', ':')
 }
+
+// appendNameKey starts an entry whose key needs quoting.
+func appendNameKey(dst []byte, key string) []byte {
+	if dst[len(dst)-1] != '{' {
+		dst = append(dst, ',')
+	}
+	return append(js.AppendString(dst, key), ':')
+}

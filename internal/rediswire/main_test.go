@@ -1,6 +1,7 @@
 package rediswire
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -20,6 +21,9 @@ type vector struct {
 
 	Channel string `json:"channel"` // of single inputs
 	Payload string `json:"payload_hex"`
+
+	Fields map[string]string `json:"fields"` // of a stream entry
+	Stream string            `json:"stream"` // of a namespace
 }
 
 type command struct {
@@ -49,6 +53,15 @@ func load(tb testing.TB, name string) []vector {
 func unhex(tb testing.TB, s string) []byte {
 	tb.Helper()
 	b, err := hex.DecodeString(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func unbase64(tb testing.TB, s string) []byte {
+	tb.Helper()
+	b, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,76 +1,89 @@
 package rediswire
 
 import (
-	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
-// appendRemote writes what other servers learn of a socket. Peers rely on handshake, its headers and data being
-// objects and rooms being an array.
+// remotes writes what other servers learn of sockets. What cannot be written of a socket is left out of it: peers need
+// the answer of every server.
+func (w *writer) remotes(sockets []adapter.Remote) {
+	w.array(len(sockets))
+	for i := range sockets {
+		w.item()
+		w.remote(&sockets[i])
+	}
+	w.endArray()
+}
+
+// remote writes one socket. Peers rely on handshake, its headers and data being objects and rooms being an array.
 //
 // Node: @socket.io/redis-adapter/lib/index.ts onrequest REMOTE_FETCH.
-func appendRemote(dst []byte, r *adapter.Remote) []byte {
-	dst = append(dst, '{')
-	dst = js.AppendString(appendKey(dst, "id"), r.ID)
-	dst = appendHandshake(appendKey(dst, "handshake"), &r.Handshake)
-	dst = appendJSONStrings(appendKey(dst, "rooms"), r.Rooms)
-	dst = appendObjectArg(appendKey(dst, "data"), r.Data, true)
-	return append(dst, '}')
+func (w *writer) remote(r *adapter.Remote) {
+	w.object(4)
+	w.key("id")
+	w.str(r.ID)
+	w.key("handshake")
+	w.handshake(&r.Handshake)
+	w.key("rooms")
+	w.strs(r.Rooms)
+	w.key("data")
+	w.objectArg(r.Data, true)
+	w.endObject()
 }
 
-func appendHandshake(dst []byte, h *adapter.Handshake) []byte {
-	dst = append(dst, '{')
-	dst = appendHeaders(appendKey(dst, "headers"), h.Headers)
-	dst = js.AppendString(appendKey(dst, "time"), h.Time)
-	dst = js.AppendString(appendKey(dst, "address"), h.Address)
-	dst = appendBool(appendKey(dst, "xdomain"), h.XDomain)
-	dst = appendBool(appendKey(dst, "secure"), h.Secure)
-	dst = strconv.AppendInt(appendKey(dst, "issued"), h.Issued, 10)
-	dst = js.AppendString(appendKey(dst, "url"), h.URL)
-	dst = append(appendKey(dst, "query"), '{')
+func (w *writer) handshake(h *adapter.Handshake) {
+	w.object(9)
+	w.key("headers")
+	w.headers(h.Headers)
+	w.key("time")
+	w.str(h.Time)
+	w.key("address")
+	w.str(h.Address)
+	w.key("xdomain")
+	w.boolean(h.XDomain)
+	w.key("secure")
+	w.boolean(h.Secure)
+	w.key("issued")
+	w.integer(h.Issued)
+	w.key("url")
+	w.str(h.URL)
+	w.key("query")
+	w.object(len(h.Query))
 	for _, k := range sortedKeys(h.Query) {
-		dst = js.AppendString(appendNameKey(dst, k), h.Query[k])
+		w.name(k)
+		w.str(h.Query[k])
 	}
-	dst = append(dst, '}')
-	dst = appendObjectArg(appendKey(dst, "auth"), h.Auth, false)
-	return append(dst, '}')
+	w.endObject()
+	w.key("auth")
+	w.objectArg(h.Auth, false)
+	w.endObject()
 }
 
-// appendHeaders writes headers as Node's HTTP server shows them: names in lower case, repeated ones joined, but
-// for set-cookie.
-func appendHeaders(dst []byte, headers map[string][]string) []byte {
+// headers writes headers as Node's HTTP server shows them: names in lower case, repeated ones joined, but for
+// set-cookie.
+func (w *writer) headers(headers map[string][]string) {
 	byName := make(map[string][]string, len(headers))
 	for _, k := range sortedKeys(headers) {
 		name := strings.ToLower(k)
 		byName[name] = append(byName[name], headers[k]...)
 	}
-	dst = append(dst, '{')
+	w.object(len(byName))
 	for _, k := range sortedKeys(byName) {
-		dst = appendNameKey(dst, k)
+		w.name(k)
 		switch k {
 		case "set-cookie":
-			dst = appendJSONStrings(dst, byName[k])
+			w.strs(byName[k])
 		case "cookie":
-			dst = js.AppendString(dst, strings.Join(byName[k], "; "))
+			w.str(strings.Join(byName[k], "; "))
 		default:
-			dst = js.AppendString(dst, strings.Join(byName[k], ", "))
+			w.str(strings.Join(byName[k], ", "))
 		}
 	}
-	return append(dst, '}')
-}
-
-// appendNameKey starts an entry whose key needs quoting.
-func appendNameKey(dst []byte, key string) []byte {
-	if dst[len(dst)-1] != '{' {
-		dst = append(dst, ',')
-	}
-	return append(js.AppendString(dst, key), ':')
+	w.endObject()
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -82,112 +95,143 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// appendObjectArg writes a as an object or array. Where it is something else, it is wrapped as the entry "value"
-// of one, or left out without wrap; null and what cannot be written become an empty object.
-func appendObjectArg(dst []byte, a parser.Arg, wrap bool) []byte {
-	if a.IsZero() {
-		return append(dst, "{}"...)
+// objectArg writes a as an object or array. Where it is something else, it is wrapped as the entry "value" of one, or
+// left out without wrap; null and what cannot be written become an empty object.
+func (w *writer) objectArg(a parser.Arg, wrap bool) {
+	arg := writer{json: w.json, dates: w.dates, text: w.text}
+	if a.IsZero() || arg.arg(a) != nil {
+		w.binary = w.binary || arg.binary
+		w.object(0)
+		w.endObject()
+		return
 	}
-	raw, err := appendJSONArg(nil, a)
+	v := value{arg.b, w.json}
+	_, object := v.object()
+	_, array := v.array()
 	switch {
-	case err != nil || len(raw) == 0 || string(raw) == "null":
-		return append(dst, "{}"...)
-	case raw[0] == '{' || raw[0] == '[' && wrap:
-		return append(dst, raw...)
-	case wrap:
-		dst = append(dst, `{"value":`...)
-		return append(append(dst, raw...), '}')
+	case object || array && wrap:
+		w.b = append(w.b, arg.b...)
+	case wrap && !v.missing():
+		w.object(1)
+		w.key("value")
+		w.b = append(w.b, arg.b...)
+		w.endObject()
 	default:
-		return append(dst, "{}"...)
+		w.object(0)
+		w.endObject()
 	}
 }
 
-// parseRemote reads what another server says of a socket.
-func parseRemote(b []byte) (adapter.Remote, error) {
-	var r adapter.Remote
-	o, err := parseObject(b)
-	if err != nil {
-		return r, err
+// readRemotes reads what another server says of its sockets. With an error it gives those that could be read; ok tells
+// whether v is such a list at all.
+func readRemotes(v value) (sockets []adapter.Remote, ok bool, err error) {
+	c, ok := v.array()
+	if !ok {
+		return nil, false, malformed("sockets", errKind)
 	}
-	if r.ID, err = o.str("id"); err != nil {
-		return r, err
+	for e, ok := c.next(); ok; e, ok = c.next() {
+		s, bad := readRemote(e)
+		if bad != nil {
+			err = malformed("socket", bad)
+			continue
+		}
+		sockets = append(sockets, s)
 	}
-	if r.ID == "" {
-		return r, field("id", errJSONKind)
+	return sockets, true, err
+}
+
+func readRemote(v value) (r adapter.Remote, err error) {
+	c, ok := v.object()
+	if !ok {
+		return r, errKind
 	}
-	if r.Rooms, _, err = o.names("rooms"); err != nil {
-		return r, err
+	for key, v, ok := c.field(); ok && err == nil; key, v, ok = c.field() {
+		switch string(key) {
+		case "id":
+			r.ID, err = v.optional("id")
+		case "rooms":
+			r.Rooms, _, err = v.names("rooms")
+		case "data":
+			r.Data = v.optionalArg()
+		case "handshake":
+			r.Handshake, err = readHandshake(v)
+		}
 	}
-	if !o.absent("data") {
-		r.Data = parser.RawJSON(o["data"])
+	if err == nil && r.ID == "" {
+		err = field("id", errKind)
 	}
-	if o.absent("handshake") {
-		return r, nil
-	}
-	h, err := parseObject(o["handshake"])
-	if err != nil {
-		return r, field("handshake", err)
-	}
-	r.Handshake, err = parseHandshake(h)
 	return r, err
 }
 
-func parseHandshake(o object) (adapter.Handshake, error) {
-	var h adapter.Handshake
-	var err error
-	for _, f := range []struct {
-		key string
-		dst *string
-	}{{"time", &h.Time}, {"address", &h.Address}, {"url", &h.URL}} {
-		if *f.dst, err = o.str(f.key); err != nil {
-			return h, err
+func readHandshake(v value) (h adapter.Handshake, err error) {
+	if v.missing() {
+		return h, nil
+	}
+	c, ok := v.object()
+	if !ok {
+		return h, field("handshake", errKind)
+	}
+	for key, v, ok := c.field(); ok && err == nil; key, v, ok = c.field() {
+		switch string(key) {
+		case "time":
+			h.Time, err = v.optional("time")
+		case "address":
+			h.Address, err = v.optional("address")
+		case "url":
+			h.URL, err = v.optional("url")
+		case "issued":
+			h.Issued, _ = v.integer()
+		case "secure":
+			h.Secure = v.is(true)
+		case "xdomain":
+			h.XDomain = v.is(true)
+		case "auth":
+			h.Auth = v.optionalArg()
+		case "headers":
+			h.Headers, err = readTexts("headers", v)
+		case "query":
+			h.Query, err = readQuery(v)
 		}
 	}
-	h.Issued, _ = o.integer("issued")
-	h.Secure = o.truth("secure")
-	h.XDomain = o.truth("xdomain")
-	if !o.absent("auth") {
-		h.Auth = parser.RawJSON(o["auth"])
+	return h, err
+}
+
+// readTexts reads an object of texts, or arrays of them.
+func readTexts(key string, v value) (map[string][]string, error) {
+	if v.missing() {
+		return nil, nil //nolint:nilnil // there are none
 	}
-	if !o.absent("headers") {
-		headers, err := parseObject(o["headers"])
-		if err != nil {
-			return h, field("headers", err)
-		}
-		h.Headers = make(map[string][]string, len(headers))
-		for k, v := range headers {
-			h.Headers[k] = texts(v)
+	c, ok := v.object()
+	if !ok {
+		return nil, field(key, errKind)
+	}
+	all := map[string][]string{}
+	for k, v, ok := c.field(); ok; k, v, ok = c.field() {
+		all[string(k)] = v.texts()
+	}
+	return all, nil
+}
+
+// readQuery reads an object of texts; of several the last.
+func readQuery(v value) (map[string]string, error) {
+	texts, err := readTexts("query", v)
+	if texts == nil {
+		return nil, err
+	}
+	query := make(map[string]string, len(texts))
+	for k, t := range texts {
+		if len(t) > 0 {
+			query[k] = t[len(t)-1]
 		}
 	}
-	if !o.absent("query") {
-		query, err := parseObject(o["query"])
-		if err != nil {
-			return h, field("query", err)
-		}
-		h.Query = make(map[string]string, len(query))
-		for k, v := range query {
-			if all := texts(v); len(all) > 0 {
-				h.Query[k] = all[len(all)-1]
-			}
-		}
-	}
-	return h, nil
+	return query, nil
 }
 
 // texts gives one text or an array of them.
-func texts(v json.RawMessage) []string {
-	if s, ok := jsonText(v); ok {
+func (v value) texts() []string {
+	if s, ok := v.text(); ok {
 		return []string{s}
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(v, &list) != nil {
-		return nil
-	}
-	var all []string
-	for _, e := range list {
-		if s, ok := jsonText(e); ok {
-			all = append(all, s)
-		}
-	}
+	all, _, _ := v.names("") // anything else is no text
 	return all
 }

@@ -52,7 +52,7 @@ type Request struct {
 	Packet parser.Packet // RequestBroadcast, RequestServerSide (Event and Args alone)
 }
 
-// AppendRequest writes a request. Old forms are not written.
+// AppendRequest writes a request. Old forms are not written. An empty UID is left out of JSON.
 //
 // Node: @socket.io/redis-adapter/lib/index.ts fetchSockets, addSockets, serverSideEmit, broadcastWithAck.
 func AppendRequest(dst []byte, r *Request) ([]byte, error) {
@@ -68,7 +68,9 @@ func AppendRequest(dst []byte, r *Request) ([]byte, error) {
 	default:
 	}
 	dst = append(dst, '{')
-	dst = js.AppendString(appendKey(dst, "uid"), r.UID)
+	if r.UID != "" {
+		dst = js.AppendString(appendKey(dst, "uid"), r.UID)
+	}
 	if r.ID != "" {
 		dst = js.AppendString(appendKey(dst, "requestId"), r.ID)
 	}

@@ -1,7 +1,6 @@
 package rediswire
 
 import (
-	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -50,14 +49,9 @@ func AppendCustomResponse(dst []byte, r *Request) []byte {
 // answer of every server.
 func AppendFetchResponse(dst []byte, r *Request, sockets []adapter.Remote) []byte {
 	dst = appendResponseID(append(dst, '{'), r)
-	dst = append(appendKey(dst, "sockets"), '[')
-	for i := range sockets {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendRemote(dst, &sockets[i])
-	}
-	return append(dst, ']', '}')
+	w := writer{b: appendKey(dst, "sockets"), json: true, text: true}
+	w.remotes(sockets)
+	return append(w.b, '}')
 }
 
 // AppendServerSideResponse answers RequestServerSide with the first of args, if any.
@@ -240,19 +234,7 @@ func (r *Response) Remotes() (sockets []adapter.Remote, ok bool, err error) {
 	if r.body.absent("sockets") {
 		return nil, false, malformed("response without sockets", nil)
 	}
-	var list []json.RawMessage
-	if err := json.Unmarshal(r.body["sockets"], &list); err != nil {
-		return nil, false, malformed("sockets", err)
-	}
-	for _, v := range list {
-		s, e := parseRemote(v)
-		if e != nil {
-			err = malformed("socket", e)
-			continue
-		}
-		sockets = append(sockets, s)
-	}
-	return sockets, true, err
+	return readRemotes(value{r.body["sockets"], true})
 }
 
 // Names reads the answer to RequestSockets ("sockets") or RequestAllRooms ("rooms").
