@@ -52,18 +52,26 @@ func (r *results) run(t *testing.T, k kind) {
 			r.check(t, c, o, c.order...)
 		}
 	}
-	if k.emitter == "" {
-		return
+	if k.emitter != "" {
+		startEmitter(t, c)
+		for _, o := range emitterOperations {
+			r.check(t, c, o, "emitter")
+		}
 	}
-	startEmitter(t, c)
-	for _, o := range emitterOperations {
-		r.check(t, c, o, "emitter")
+	if k.stream {
+		c = startRecovery(t, k)
+		for _, o := range recoveryOperations {
+			r.check(t, c, o, c.order...)
+		}
 	}
 }
 
 func (r *results) check(t *testing.T, c *cluster, o operation, from ...string) {
 	t.Helper()
 	for _, f := range from {
+		if o.ours && (f == "node" || allNode()) {
+			continue
+		}
 		ok := t.Run(o.name+" from "+f, func(t *testing.T) {
 			c.use(t)
 			c.forget()

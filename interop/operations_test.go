@@ -11,37 +11,38 @@ import (
 // operation is a row of the table: what one of the servers does and all are to see.
 type operation struct {
 	name  string
-	asks  bool // other servers are asked something
 	check func(c *cluster, from string)
+	asks  bool // other servers are asked something
+	ours  bool // only among our servers
 }
 
 var operations = []operation{
-	{"broadcast to all", false, (*cluster).checkAll},
-	{"broadcast to one room", false, (*cluster).checkRoom},
-	{"broadcast to several rooms", false, (*cluster).checkRooms},
-	{"broadcast to one socket", false, (*cluster).checkSocket},
-	{"`except`", false, (*cluster).checkExcept},
-	{"`volatile`", false, (*cluster).checkVolatile},
-	{"`local`", false, (*cluster).checkLocal},
-	{"binary, however deep", false, (*cluster).checkBinary},
-	{"broadcast with acknowledgement", true, (*cluster).checkAcks},
-	{"`fetchSockets`", true, (*cluster).checkFetch},
-	{"`socketsJoin`", false, (*cluster).checkJoin},
-	{"`socketsLeave`", false, (*cluster).checkLeave},
-	{"`disconnectSockets`", false, (*cluster).checkDisconnect},
-	{"`serverSideEmit`", true, (*cluster).checkServerSide},
-	{"`serverSideEmit` with acknowledgement", true, (*cluster).checkServerSideAcks},
-	{"dynamic namespaces", false, (*cluster).checkDynamic},
-	{"clients of 2.x", false, (*cluster).checkOldClients},
+	{name: "broadcast to all", check: (*cluster).checkAll},
+	{name: "broadcast to one room", check: (*cluster).checkRoom},
+	{name: "broadcast to several rooms", check: (*cluster).checkRooms},
+	{name: "broadcast to one socket", check: (*cluster).checkSocket},
+	{name: "`except`", check: (*cluster).checkExcept},
+	{name: "`volatile`", check: (*cluster).checkVolatile},
+	{name: "`local`", check: (*cluster).checkLocal},
+	{name: "binary, however deep", check: (*cluster).checkBinary},
+	{name: "broadcast with acknowledgement", check: (*cluster).checkAcks, asks: true},
+	{name: "`fetchSockets`", check: (*cluster).checkFetch, asks: true},
+	{name: "`socketsJoin`", check: (*cluster).checkJoin},
+	{name: "`socketsLeave`", check: (*cluster).checkLeave},
+	{name: "`disconnectSockets`", check: (*cluster).checkDisconnect},
+	{name: "`serverSideEmit`", check: (*cluster).checkServerSide, asks: true},
+	{name: "`serverSideEmit` with acknowledgement", check: (*cluster).checkServerSideAcks, asks: true},
+	{name: "dynamic namespaces", check: (*cluster).checkDynamic},
+	{name: "clients of 2.x", check: (*cluster).checkOldClients},
 }
 
 // emitterOperations are those of a process that is no server.
 var emitterOperations = []operation{
-	{"emitter: broadcast", false, (*cluster).checkBroadcasts},
-	{"emitter: `socketsJoin`", false, (*cluster).checkJoin},
-	{"emitter: `socketsLeave`", false, (*cluster).checkLeave},
-	{"emitter: `disconnectSockets`", false, (*cluster).checkDisconnect},
-	{"emitter: `serverSideEmit`", false, (*cluster).checkServerSide},
+	{name: "emitter: broadcast", check: (*cluster).checkBroadcasts},
+	{name: "emitter: `socketsJoin`", check: (*cluster).checkJoin},
+	{name: "emitter: `socketsLeave`", check: (*cluster).checkLeave},
+	{name: "emitter: `disconnectSockets`", check: (*cluster).checkDisconnect},
+	{name: "emitter: `serverSideEmit`", check: (*cluster).checkServerSide},
 }
 
 // someArgs is one of each type of JSON.

@@ -185,6 +185,7 @@ func startGo(t *testing.T, a adapter.Cluster, o clusterOptions) *goServer {
 		n := s.Of(name)
 		n.OnConnection(welcome)
 		n.On("join", on(joinAll))
+		n.On("remember", on(remember))
 	}
 	dynamic := s.OfRegexp(regexp.MustCompile(`^/dynamic-\w+$`))
 	dynamic.OnConnection(welcome)
@@ -193,6 +194,9 @@ func startGo(t *testing.T, a adapter.Cluster, o clusterOptions) *goServer {
 }
 
 func welcome(_ context.Context, sock *sockeye.Socket) {
+	if sock.Recovered() {
+		return
+	}
 	var auth struct{ User string }
 	_ = sock.Auth(&auth) // without it the name is empty
 	sock.SetData(obj{"user": auth.User})
@@ -204,6 +208,15 @@ func joinAll(ctx context.Context, m *sockeye.Message) error {
 		return err
 	}
 	return errors.Join(sockeye.SocketFrom(ctx).Join(rooms...), m.Ack())
+}
+
+func remember(ctx context.Context, m *sockeye.Message) error {
+	data, err := m.Args()[0].Any()
+	if err != nil {
+		return err
+	}
+	sockeye.SocketFrom(ctx).SetData(data)
+	return m.Ack()
 }
 
 func (g *goServer) url() string { return g.http.URL }

@@ -74,10 +74,19 @@ serve({
   async volatile({ name, event, args }) { get(name).socket.volatile.emit(event, ...args); },
   async state({ name }) {
     const { socket } = get(name);
-    return { id: socket.id ?? "", connected: socket.connected, transport: socket.io.engine?.transport?.name ?? "" };
+    return {
+      id: socket.id ?? "", pid: socket._pid ?? "", connected: socket.connected,
+      transport: socket.io.engine?.transport?.name ?? "",
+    };
   },
   async disconnect({ name }) { get(name).socket.disconnect(); },
   async connect({ name }) { get(name).socket.connect(); },
   // cut ends the connection below the protocol, as a network does; the client reconnects if it is set to.
   async cut({ name }) { get(name).socket.io.engine.close(); },
+  // move connects to another server with what is known of the session, as behind a load balancer.
+  async move({ name, url }) {
+    const { socket } = get(name);
+    socket.io.uri = url;
+    socket.connect();
+  },
 });

@@ -23,8 +23,9 @@ function select({ nsp, rooms, except, local, volatile, timeout }) {
 
 function setUp(nsp) {
   nsp.on("connection", (socket) => {
-    socket.data = { user: socket.handshake.auth?.user ?? "" };
+    if (!socket.recovered) socket.data = { user: socket.handshake.auth?.user ?? "" };
     socket.on("join", (rooms, ack) => { socket.join(rooms); ack(); });
+    socket.on("remember", (data, ack) => { socket.data = data; ack(); });
     socket.on("disconnect", (reason) => log.add("disconnect", { id: socket.id, reason }));
   });
 }
