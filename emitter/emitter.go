@@ -33,9 +33,6 @@ var (
 const (
 	maxRoomName      = 512
 	maxNamespaceName = 256
-
-	// emitterUID is the sender of what is not answered.
-	emitterUID = "emitter"
 )
 
 // Reply is one acknowledgement, or the answer of one server.

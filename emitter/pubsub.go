@@ -46,7 +46,7 @@ func (f *pubsub) broadcast(ctx context.Context, p *parser.Packet, o adapter.Opti
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
-	payload, err := rediswire.AppendBroadcast(nil, emitterUID, p, rediswire.Target{Options: o})
+	payload, err := rediswire.AppendEmitterBroadcast(nil, p, &rediswire.Target{Options: o}, false)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
@@ -85,7 +85,7 @@ func (f *pubsub) command(ctx context.Context, nsp string, c adapter.Command, o a
 
 func (f *pubsub) serverSide(ctx context.Context, p *parser.Packet) error {
 	return f.order(ctx, p.Namespace, &rediswire.Request{
-		UID: emitterUID, Type: rediswire.RequestServerSide, Packet: *p,
+		Type: rediswire.RequestServerSide, Packet: *p,
 	})
 }
 
@@ -95,7 +95,7 @@ func (f *pubsub) order(ctx context.Context, nsp string, r *rediswire.Request) er
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
-	payload, err := rediswire.AppendRequest(nil, r)
+	payload, err := rediswire.AppendEmitterRequest(nil, r)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
