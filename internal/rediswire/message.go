@@ -126,24 +126,21 @@ func (w *writer) messageData(m *Message, emitter bool) error {
 		return w.broadcastData(m, emitter)
 	case MessageJoin, MessageLeave:
 		w.object(2)
-		w.key("opts")
-		w.target(&m.Target, targetServer)
+		w.opts(&m.Target, targetServer)
 		w.key("rooms")
 		w.strs(m.Rooms)
 	case MessageDisconnect:
 		w.object(2)
-		w.key("opts")
-		w.target(&m.Target, targetServer)
+		w.opts(&m.Target, targetServer)
 		w.key("close")
 		w.boolean(m.Close)
 	case MessageFetch:
 		w.object(2)
-		w.key("opts")
-		w.target(&m.Target, targetServer)
-		w.requestID(m)
+		w.opts(&m.Target, targetServer)
+		w.requestID(m.RequestID)
 	case MessageFetchResponse:
 		w.object(2)
-		w.requestID(m)
+		w.requestID(m.RequestID)
 		w.key("sockets")
 		w.remotes(m.Sockets)
 		if w.binary {
@@ -151,20 +148,20 @@ func (w *writer) messageData(m *Message, emitter bool) error {
 		}
 	case MessageServerSide:
 		w.object(1 + count(m.RequestID != ""))
-		w.requestID(m)
+		w.requestID(m.RequestID)
 		w.key("packet")
 		if err := w.event(&m.Packet); err != nil {
 			return err
 		}
 	case MessageCount:
 		w.object(2)
-		w.requestID(m)
+		w.requestID(m.RequestID)
 		w.key("clientCount")
 		w.integer(int64(m.Count))
 	default: // MessageServerSideResponse, MessageAck
 		some := len(m.Args) > 0 && !m.Args[0].IsZero()
 		w.object(1 + count(some))
-		w.requestID(m)
+		w.requestID(m.RequestID)
 		if some {
 			w.key("packet")
 			if err := w.arg(m.Args[0]); err != nil {
@@ -184,23 +181,14 @@ func (w *writer) broadcastData(m *Message, emitter bool) error {
 	if err := w.packet(&p, emitter); err != nil {
 		return err
 	}
-	w.requestID(m)
-	w.key("opts")
+	w.requestID(m.RequestID)
+	form := targetServer
 	if emitter {
-		w.target(&m.Target, targetEmitter)
-	} else {
-		w.target(&m.Target, targetServer)
+		form = targetEmitter
 	}
+	w.opts(&m.Target, form)
 	w.endObject()
 	return nil
-}
-
-// requestID writes the id of the request, if there is one.
-func (w *writer) requestID(m *Message) {
-	if m.RequestID != "" {
-		w.key("requestId")
-		w.str(m.RequestID)
-	}
 }
 
 func count(b bool) int {

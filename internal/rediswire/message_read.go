@@ -1,7 +1,6 @@
 package rediswire
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -70,10 +69,7 @@ func (m *Message) read(data value) error {
 	if err == nil {
 		err = m.readData(&d)
 	}
-	if err != nil && !errors.Is(err, ErrReserved) && !errors.Is(err, ErrMalformed) {
-		err = malformed("message", err)
-	}
-	return err
+	return known("message", err)
 }
 
 // messageData has the fields of all types.
@@ -126,7 +122,7 @@ func (m *Message) readData(d *messageData) (err error) {
 	}
 	switch m.Type {
 	case MessageBroadcast:
-		m.Packet, err = readPacket(d.packet)
+		m.Packet, err = readPacket(d.packet, "")
 		m.Packet.Namespace = m.Namespace
 	case MessageJoin, MessageLeave:
 		if d.rooms.missing() {
@@ -146,9 +142,7 @@ func (m *Message) readData(d *messageData) (err error) {
 	case MessageCount:
 		m.Count, err = readCount(d.count)
 	default: // MessageServerSideResponse, MessageAck
-		if len(d.packet.b) > 0 && !d.packet.undefined() {
-			m.Args = []parser.Arg{d.packet.arg()}
-		}
+		m.Args = d.packet.answer()
 	}
 	return err
 }
@@ -197,8 +191,8 @@ func readFlags(v value, t *Target) error {
 	return nil
 }
 
-// readPacket reads an EVENT. The type of binary events, which the servers of 2.x write, is one too.
-func readPacket(v value) (p parser.Packet, err error) {
+// readPacket reads an EVENT of namespace, or of any where that is "". The type of binary events, which the servers of 2.x write, is one too.
+func readPacket(v value, namespace string) (p parser.Packet, err error) {
 	p = parser.Packet{Type: parser.Event, Namespace: "/"}
 	c, ok := v.object()
 	if !ok {
@@ -221,6 +215,9 @@ func readPacket(v value) (p parser.Packet, err error) {
 	}
 	if !typed {
 		return p, field("packet type", errKind)
+	}
+	if namespace != "" && p.Namespace != namespace {
+		return p, ErrElsewhere
 	}
 	if err := readEvent(data, &p); err != nil {
 		return p, err

@@ -1,14 +1,12 @@
 package rediswire
 
 import (
-	"errors"
 	"fmt"
 
-	"github.com/tinylib/msgp/msgp"
-
-	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser"
 )
+
+var errRequestType = fmt.Errorf("%w: request type", ErrMalformed)
 
 // RequestType says what a server asks of the others.
 //
@@ -64,40 +62,41 @@ func AppendRequest(dst []byte, r *Request) ([]byte, error) {
 			return nil, err
 		}
 	case RequestClientRooms, RequestCustom:
-		return nil, fmt.Errorf("rediswire: request type %d cannot be written", r.Type)
+		return nil, fmt.Errorf("%w: request type %d", ErrMessage, r.Type)
 	default:
 	}
-	dst = append(dst, '{')
+	w := textWriter(dst)
+	w.object(0)
 	if r.UID != "" {
-		dst = js.AppendString(appendKey(dst, "uid"), r.UID)
+		w.key("uid")
+		w.str(r.UID)
 	}
-	if r.ID != "" {
-		dst = js.AppendString(appendKey(dst, "requestId"), r.ID)
-	}
-	dst = append(appendKey(dst, "type"), '0'+byte(r.Type))
+	w.requestID(r.ID)
+	w.key("type")
+	w.integer(int64(r.Type))
 	switch r.Type {
 	case RequestSockets:
-		dst = appendJSONStrings(appendKey(dst, "rooms"), r.Target.Rooms)
+		w.key("rooms")
+		w.strs(r.Target.Rooms)
 	case RequestJoin, RequestLeave:
-		dst = appendJSONTarget(appendKey(dst, "opts"), r.Target)
-		dst = appendJSONStrings(appendKey(dst, "rooms"), r.Rooms)
+		w.opts(&r.Target, targetPlain)
+		w.key("rooms")
+		w.strs(r.Rooms)
 	case RequestDisconnect:
-		dst = appendJSONTarget(appendKey(dst, "opts"), r.Target)
-		dst = appendBool(appendKey(dst, "close"), r.Close)
+		w.opts(&r.Target, targetPlain)
+		w.key("close")
+		w.boolean(r.Close)
 	case RequestFetch:
-		dst = appendJSONTarget(appendKey(dst, "opts"), r.Target)
+		w.opts(&r.Target, targetPlain)
 	case RequestServerSide:
-		dst = js.AppendString(append(appendKey(dst, "data"), '['), r.Packet.Event)
-		var err error
-		for _, a := range r.Packet.Args {
-			if dst, err = appendJSONArg(append(dst, ','), a); err != nil {
-				return nil, err
-			}
+		w.key("data")
+		if err := w.event(&r.Packet); err != nil {
+			return nil, err
 		}
-		dst = append(dst, ']')
 	default:
 	}
-	return append(dst, '}'), nil
+	w.endObject()
+	return w.b, nil
 }
 
 // CheckServerSide refuses the event names that servers keep for themselves.
@@ -113,196 +112,163 @@ func CheckServerSide(event string) error {
 }
 
 func appendBroadcastRequest(dst []byte, r *Request) ([]byte, error) {
-	dst = msgp.AppendMapHeader(dst, 5)
-	dst = msgp.AppendString(msgp.AppendString(dst, "uid"), r.UID)
-	dst = msgp.AppendString(msgp.AppendString(dst, "requestId"), r.ID)
-	dst = msgp.AppendUint64(msgp.AppendString(dst, "type"), uint64(RequestBroadcast))
-	dst, err := appendPacket(msgp.AppendString(dst, "packet"), &r.Packet)
-	if err != nil {
+	w := writer{b: dst}
+	w.object(5)
+	w.key("uid")
+	w.str(r.UID)
+	w.key("requestId")
+	w.str(r.ID)
+	w.key("type")
+	w.integer(int64(RequestBroadcast))
+	w.key("packet")
+	if err := w.packet(&r.Packet, true); err != nil {
 		return nil, err
 	}
-	return appendTarget(msgp.AppendString(dst, "opts"), r.Target), nil
+	w.opts(&r.Target, targetServer)
+	return w.b, nil
 }
 
-func appendJSONTarget(dst []byte, t Target) []byte {
-	dst = append(dst, '{')
-	dst = appendJSONStrings(appendKey(dst, "rooms"), t.Rooms)
-	dst = appendJSONStrings(appendKey(dst, "except"), t.Except)
-	return append(dst, '}')
-}
-
-func appendBool(dst []byte, b bool) []byte {
-	if b {
-		return append(dst, "true"...)
-	}
-	return append(dst, "false"...)
-}
-
-// ParseRequest reads what came on the request channel of namespace. The result may refer to b.
+// ParseRequest reads what came on the request channel of namespace. The result may refer to b. With an error it has what
+// was read of the type, the sender and the id.
 func ParseRequest(b []byte, namespace string) (Request, error) {
-	if len(b) > 0 && b[0] == '{' {
-		r, err := parseJSONRequest(validText(b), namespace)
-		if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrReserved) && !errors.Is(err, ErrElsewhere) {
-			err = malformed("request", err)
-		}
-		return r, err
+	var r Request
+	v, err := checked(b)
+	if err == nil {
+		err = r.read(v, namespace)
 	}
-	return parseBroadcastRequest(b, namespace)
+	return r, known("request", err)
 }
 
-func parseJSONRequest(b []byte, namespace string) (Request, error) {
-	o, err := parseObject(b)
-	if err != nil {
-		return Request{}, err
+// requestFields has the fields of all types.
+type requestFields struct {
+	uid, id, legacyID, kind, opts, rooms, socket, room, closing, data, packet value
+}
+
+func (r *Request) read(v value, namespace string) (err error) {
+	c, ok := v.object()
+	if !ok {
+		return errKind
 	}
-	var r Request
-	if r.UID, err = o.str("uid"); err != nil {
-		return r, err
+	var f requestFields
+	for key, v, ok := c.field(); ok; key, v, ok = c.field() {
+		if dst := f.find(key); dst != nil {
+			*dst = v
+		}
 	}
-	if r.ID, err = o.str("requestId"); err != nil {
-		return r, err
+	if r.UID, err = f.uid.optional("uid"); err != nil {
+		return err
 	}
-	n, ok := o.integer("type")
+	if r.ID, err = f.id.optional("requestId"); err != nil {
+		return err
+	}
+	n, ok := f.kind.integer()
 	if !ok || n < 0 || n > int64(RequestBroadcast) {
-		return r, malformed("request type", nil)
+		return errRequestType
 	}
 	r.Type = RequestType(n)
-	if r.ID == "" && !o.absent("requestid") {
+	if r.ID == "" && !f.legacyID.missing() {
 		if n >= int64(len(legacyTypes)) {
-			return r, malformed("request type", nil)
+			return errRequestType
 		}
 		r.Legacy, r.Type = true, legacyTypes[n]
-		if r.ID, err = o.str("requestid"); err != nil {
-			return r, err
+		if r.ID, err = f.legacyID.optional("requestid"); err != nil {
+			return err
 		}
 	}
-	return r, r.readBody(o, namespace)
+	return r.readBody(&f, namespace)
 }
 
-func (r *Request) readBody(o object, namespace string) (err error) {
+func (f *requestFields) find(key []byte) *value {
+	switch string(key) {
+	case "uid":
+		return &f.uid
+	case "requestId":
+		return &f.id
+	case "requestid":
+		return &f.legacyID
+	case "type":
+		return &f.kind
+	case "opts":
+		return &f.opts
+	case "rooms":
+		return &f.rooms
+	case "sid":
+		return &f.socket
+	case "room":
+		return &f.room
+	case "close":
+		return &f.closing
+	case "data":
+		return &f.data
+	case "packet":
+		return &f.packet
+	}
+	return nil
+}
+
+func (r *Request) readBody(f *requestFields, namespace string) (err error) {
 	switch r.Type {
 	case RequestSockets:
-		r.Target.Rooms, r.Target.Nobody, err = o.names("rooms")
+		r.Target.Rooms, r.Target.Nobody, err = f.rooms.names("rooms")
 		return err
 	case RequestAllRooms, RequestCustom:
 		return nil
 	case RequestClientRooms:
-		return r.readSocket(o)
+		return r.readSocket(f)
 	case RequestJoin, RequestLeave:
-		return r.readRooms(o)
+		return r.readRooms(f)
 	case RequestDisconnect:
-		r.Close = o.truth("close")
-		if r.old(o) {
-			return r.readSocket(o)
+		r.Close = f.closing.is(true)
+		if r.old(f) {
+			return r.readSocket(f)
 		}
-		r.Target, err = o.target()
+		r.Target, err = readTarget(f.opts)
 		return err
 	case RequestFetch:
-		r.Target, err = o.target()
+		r.Target, err = readTarget(f.opts)
 		return err
 	case RequestServerSide:
-		if r.Packet.Event, r.Packet.Args, err = o.event("data"); err != nil {
+		if err = readEvent(f.data, &r.Packet); err != nil {
 			return err
 		}
 		return CheckServerSide(r.Packet.Event)
 	default:
-		if r.Target, err = o.target(); err != nil {
+		if r.ID == "" {
+			return field("requestId", errKind)
+		}
+		if r.Target, err = readTarget(f.opts); err != nil {
 			return err
 		}
-		return r.readJSONPacket(o, namespace)
+		r.Packet, err = readPacket(f.packet, namespace)
+		return err
 	}
 }
 
 // old tells whether the request names a socket instead of options, as older servers do.
-func (r *Request) old(o object) bool { return r.Legacy || o.absent("opts") }
+func (r *Request) old(f *requestFields) bool { return r.Legacy || f.opts.missing() }
 
-func (r *Request) readSocket(o object) (err error) {
-	if r.Socket, err = o.str("sid"); err == nil && r.Socket == "" {
-		err = field("sid", errJSONKind)
+func (r *Request) readSocket(f *requestFields) (err error) {
+	if r.Socket, err = f.socket.optional("sid"); err == nil && r.Socket == "" {
+		err = field("sid", errKind)
 	}
 	return err
 }
 
-func (r *Request) readRooms(o object) (err error) {
-	if r.old(o) {
-		room, ok := jsonText(o["room"])
+func (r *Request) readRooms(f *requestFields) (err error) {
+	if r.old(f) {
+		room, ok := f.room.text()
 		if !ok {
-			return field("room", errJSONKind)
+			return field("room", errKind)
 		}
 		r.Rooms = []string{room}
-		return r.readSocket(o)
+		return r.readSocket(f)
 	}
-	if r.Target, err = o.target(); err != nil {
+	if r.Target, err = readTarget(f.opts); err != nil {
 		return err
 	}
-	if o.absent("rooms") {
-		return field("rooms", errJSONKind)
+	if f.rooms.missing() {
+		return field("rooms", errKind)
 	}
-	r.Rooms, _, err = o.names("rooms")
+	r.Rooms, _, err = f.rooms.names("rooms")
 	return err
-}
-
-func (r *Request) readJSONPacket(o object, namespace string) error {
-	if r.ID == "" {
-		return field("requestId", errJSONKind)
-	}
-	p, err := parseObject(o["packet"])
-	if err != nil {
-		return field("packet", err)
-	}
-	n, ok := p.integer("type")
-	if !ok || n != int64(parser.Event) && n != int64(parser.BinaryEvent) {
-		return field("packet type", errJSONKind)
-	}
-	name := "/"
-	if !p.absent("nsp") {
-		if name, err = p.str("nsp"); err != nil {
-			return err
-		}
-	}
-	if name != namespace {
-		return ErrElsewhere
-	}
-	r.Packet = parser.Packet{Type: parser.Event, Namespace: namespace}
-	if r.Packet.Event, r.Packet.Args, err = p.event("data"); err != nil {
-		return err
-	}
-	return checkEvent(r.Packet.Event)
-}
-
-func parseBroadcastRequest(b []byte, namespace string) (Request, error) {
-	r := Request{Type: RequestBroadcast}
-	var packet, opts []byte
-	typed := false
-	rest, err := mapFields(b, func(key, value []byte) error {
-		switch string(key) {
-		case "uid":
-			r.UID, _ = text(value)
-		case "requestId":
-			r.ID, _ = text(value)
-		case "type":
-			t, ok := integer(value)
-			typed = ok && t == int64(RequestBroadcast)
-		case "packet":
-			packet = value
-		case "opts":
-			opts = value
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
-		return r, malformed("request", err)
-	case len(rest) > 0:
-		return r, malformed("request", errMsgpackTail)
-	case !typed:
-		return r, malformed("request type", nil)
-	case r.ID == "" || packet == nil || opts == nil:
-		return r, malformed("request without id, packet or options", nil)
-	}
-	if r.Target, err = parseTarget(opts); err != nil {
-		return r, malformed("options", err)
-	}
-	r.Packet, err = parsePacket(packet, namespace)
-	return r, err
 }

@@ -1,13 +1,9 @@
 package rediswire
 
 import (
-	"strconv"
 	"strings"
 
-	"github.com/tinylib/msgp/msgp"
-
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -20,82 +16,112 @@ const (
 
 // AppendSocketsResponse answers RequestSockets.
 func AppendSocketsResponse(dst []byte, r *Request, ids []string) []byte {
-	key := "sockets"
+	w := response(dst, r)
 	if r.Legacy {
-		key = "clients"
+		w.key("clients")
+	} else {
+		w.key("sockets")
 	}
-	dst = appendResponseID(append(dst, '{'), r)
-	return append(appendJSONStrings(appendKey(dst, key), ids), '}')
+	w.strs(ids)
+	w.endObject()
+	return w.b
 }
 
 // AppendRoomsResponse answers RequestAllRooms and RequestClientRooms.
 func AppendRoomsResponse(dst []byte, r *Request, rooms []string) []byte {
-	dst = appendResponseID(append(dst, '{'), r)
-	return append(appendJSONStrings(appendKey(dst, "rooms"), rooms), '}')
+	w := response(dst, r)
+	w.key("rooms")
+	w.strs(rooms)
+	w.endObject()
+	return w.b
 }
 
 // AppendDoneResponse answers the old form of RequestJoin, RequestLeave and RequestDisconnect.
 func AppendDoneResponse(dst []byte, r *Request) []byte {
-	return append(appendResponseID(append(dst, '{'), r), '}')
+	w := response(dst, r)
+	w.endObject()
+	return w.b
 }
 
 // AppendCustomResponse answers RequestCustom, which asks for what this server does not have.
 func AppendCustomResponse(dst []byte, r *Request) []byte {
-	dst = appendResponseID(append(dst, '{'), r)
-	return append(append(appendKey(dst, "data"), "null"...), '}')
+	w := response(dst, r)
+	w.key("data")
+	w.b = append(w.b, "null}"...)
+	return w.b
 }
 
 // AppendFetchResponse answers RequestFetch. What cannot be written of a socket is left out of it: peers need the
 // answer of every server.
 func AppendFetchResponse(dst []byte, r *Request, sockets []adapter.Remote) []byte {
-	dst = appendResponseID(append(dst, '{'), r)
-	w := writer{b: appendKey(dst, "sockets"), json: true, text: true}
+	w := response(dst, r)
+	w.key("sockets")
 	w.remotes(sockets)
-	return append(w.b, '}')
+	w.endObject()
+	return w.b
 }
 
 // AppendServerSideResponse answers RequestServerSide with the first of args, if any.
 func AppendServerSideResponse(dst []byte, id string, args []parser.Arg) ([]byte, error) {
-	dst = append(dst, `{"type":6`...)
-	dst = js.AppendString(appendKey(dst, "requestId"), id)
+	w := typedResponse(dst, responseServerSide, id)
 	if len(args) > 0 && !args[0].IsZero() {
-		var err error
-		if dst, err = appendJSONArg(appendKey(dst, "data"), args[0]); err != nil {
+		w.key("data")
+		if err := w.arg(args[0]); err != nil {
 			return nil, err
 		}
 	}
-	return append(dst, '}'), nil
+	w.endObject()
+	return w.b, nil
 }
 
 // AppendCountResponse answers RequestBroadcast at once: so many sockets will acknowledge.
 func AppendCountResponse(dst []byte, id string, count int) []byte {
-	dst = append(dst, `{"type":8`...)
-	dst = js.AppendString(appendKey(dst, "requestId"), id)
-	return append(strconv.AppendInt(appendKey(dst, "clientCount"), int64(count), 10), '}')
+	w := typedResponse(dst, responseCount, id)
+	w.key("clientCount")
+	w.integer(int64(count))
+	w.endObject()
+	return w.b
 }
 
 // AppendAckResponse answers RequestBroadcast with the first argument of one socket's acknowledgement.
 func AppendAckResponse(dst []byte, id string, args []parser.Arg) ([]byte, error) {
 	some := len(args) > 0 && !args[0].IsZero()
-	n := uint32(2)
+	w := writer{b: dst}
+	w.object(2 + count(some))
+	w.key("type")
+	w.integer(responseAck)
+	w.key("requestId")
+	w.str(id)
 	if some {
-		n++
+		w.key("packet")
+		if err := w.arg(args[0]); err != nil {
+			return nil, err
+		}
 	}
-	dst = msgp.AppendMapHeader(dst, n)
-	dst = msgp.AppendUint64(msgp.AppendString(dst, "type"), responseAck)
-	dst = msgp.AppendString(msgp.AppendString(dst, "requestId"), id)
-	if !some {
-		return dst, nil
-	}
-	return appendMsgpackArg(msgp.AppendString(dst, "packet"), args[0])
+	return w.b, nil
 }
 
-func appendResponseID(dst []byte, r *Request) []byte {
-	key := "requestId"
+// response begins an answer to one of the older requests.
+func response(dst []byte, r *Request) writer {
+	w := textWriter(dst)
+	w.object(0)
 	if r.Legacy {
-		key = "requestid"
+		w.key("requestid")
+	} else {
+		w.key("requestId")
 	}
-	return js.AppendString(appendKey(dst, key), r.ID)
+	w.str(r.ID)
+	return w
+}
+
+func typedResponse(dst []byte, kind int64, id string) writer {
+	w := textWriter(dst)
+	w.object(0)
+	w.key("type")
+	w.integer(kind)
+	w.key("requestId")
+	w.str(id)
+	return w
 }
 
 // ResponseKind says which question a response belongs to.
@@ -115,87 +141,59 @@ type Response struct {
 	ID    string
 	Count int // ResponseCount
 
-	body object
-	args []parser.Arg
+	args           []parser.Arg
+	sockets, rooms value
 }
 
 // ParseResponse reads what came on a response channel. The result may refer to b.
 func ParseResponse(b []byte) (Response, error) {
-	if len(b) > 0 && b[0] == '{' {
-		r, err := parseJSONResponse(validText(b))
-		if err != nil {
-			return r, malformed("response", err)
-		}
-		return r, nil
+	var r Response
+	v, err := checked(b)
+	if err == nil {
+		err = r.read(v)
 	}
-	return parseAckResponse(b)
+	return r, known("response", err)
 }
 
-func parseJSONResponse(b []byte) (Response, error) {
-	o, err := parseObject(b)
-	if err != nil {
-		return Response{}, err
+func (r *Response) read(v value) (err error) {
+	c, ok := v.object()
+	if !ok {
+		return errKind
 	}
-	r := Response{body: o}
-	if r.ID, err = o.str("requestId"); err != nil {
-		return r, err
+	var id, kind, data, packet, number value
+	for key, v, ok := c.field(); ok; key, v, ok = c.field() {
+		switch string(key) {
+		case "requestId":
+			id = v
+		case "type":
+			kind = v
+		case "data":
+			data = v
+		case "packet":
+			packet = v
+		case "clientCount":
+			number = v
+		case "sockets":
+			r.sockets = v
+		case "rooms":
+			r.rooms = v
+		}
 	}
-	t, _ := o.integer("type")
+	if r.ID, err = id.optional("requestId"); err != nil {
+		return err
+	}
+	t, _ := kind.integer()
 	switch t {
 	case responseServerSide:
-		r.Kind = ResponseServerSide
-		r.args = o.arg("data")
+		r.Kind, r.args = ResponseServerSide, data.answer()
 	case responseCount:
 		r.Kind = ResponseCount
-		n, ok := o.integer("clientCount")
-		if !ok || n < 0 || n > 1<<31-1 {
-			return r, field("clientCount", errJSONKind)
-		}
-		r.Count = int(n)
+		r.Count, err = readCount(number)
 	case responseAck:
-		r.Kind = ResponseAck
-		r.args = o.arg("packet")
+		r.Kind, r.args = ResponseAck, packet.answer()
 	default:
 	}
-	return r, nil
-}
-
-// arg gives the value of key as the only argument, none if the key is missing.
-func (o object) arg(key string) []parser.Arg {
-	v, ok := o[key]
-	if !ok {
-		return nil
-	}
-	return []parser.Arg{parser.RawJSON(v)}
-}
-
-func parseAckResponse(b []byte) (Response, error) {
-	r := Response{Kind: ResponseAck}
-	typed := false
-	rest, err := mapFields(b, func(key, value []byte) error {
-		switch string(key) {
-		case "type":
-			t, ok := integer(value)
-			typed = ok && t == responseAck
-		case "requestId":
-			r.ID, _ = text(value)
-		case "packet":
-			r.args = nil
-			if v := read(value); !v.Undefined() {
-				r.args = []parser.Arg{parser.RawMsgpack(value)}
-			}
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
-		return r, malformed("response", err)
-	case len(rest) > 0:
-		return r, malformed("response", errMsgpackTail)
-	case !typed:
-		return r, malformed("response type", nil)
-	}
-	return r, nil
+	return err
 }
 
 // PeekResponseID gives the id of a response that starts as all servers write it, so that an answer to another server
@@ -231,20 +229,21 @@ func (r *Response) Args() []parser.Arg { return r.args }
 // Remotes reads the answer to RequestFetch. With an error it gives those sockets that could be read; ok tells
 // whether it is such an answer at all.
 func (r *Response) Remotes() (sockets []adapter.Remote, ok bool, err error) {
-	if r.body.absent("sockets") {
+	if r.sockets.missing() {
 		return nil, false, malformed("response without sockets", nil)
 	}
-	return readRemotes(value{r.body["sockets"], true})
+	return readRemotes(r.sockets)
 }
 
 // Names reads the answer to RequestSockets ("sockets") or RequestAllRooms ("rooms").
 func (r *Response) Names(key string) ([]string, error) {
-	if r.body.absent(key) {
+	v := r.rooms
+	if key == "sockets" {
+		v = r.sockets
+	}
+	if v.missing() {
 		return nil, malformed("response without "+key, nil)
 	}
-	names, _, err := r.body.names(key)
-	if err != nil {
-		return nil, malformed(key, err)
-	}
-	return names, nil
+	names, _, err := v.names(key)
+	return names, known(key, err)
 }

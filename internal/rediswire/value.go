@@ -306,11 +306,15 @@ func jsonEnd(b []byte) int {
 	return len(b)
 }
 
-// undefined tells whether it is JavaScript's undefined, as older Node adapters write it.
-func (v value) undefined() bool {
-	if v.json {
-		return false
+// answer gives the value as the only argument of an answer, none if it is not there or undefined.
+func (v value) answer() []parser.Arg {
+	if len(v.b) == 0 {
+		return nil
 	}
-	t := v.token()
-	return t.Undefined()
+	if !v.json {
+		if t := v.token(); t.Undefined() {
+			return nil
+		}
+	}
+	return []parser.Arg{v.arg()}
 }

@@ -29,6 +29,9 @@ type writer struct {
 	binary bool
 }
 
+// textWriter writes the JSON of the classic adapter.
+func textWriter(dst []byte) writer { return writer{b: dst, json: true, text: true} }
+
 func (w *writer) object(fields int) {
 	if w.json {
 		w.b = append(w.b, '{')
@@ -236,6 +239,20 @@ const (
 	targetLegacy                    // rooms, flags
 	targetPlain                     // rooms, except
 )
+
+// opts writes the field that has a Target.
+func (w *writer) opts(t *Target, form targetForm) {
+	w.key("opts")
+	w.target(t, form)
+}
+
+// requestID writes the field with the id of a request, if there is one.
+func (w *writer) requestID(id string) {
+	if id != "" {
+		w.key("requestId")
+		w.str(id)
+	}
+}
 
 func (w *writer) target(t *Target, form targetForm) {
 	fields := 3
