@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,7 +110,7 @@ func (a *asker) answered(id string, w want) (*adapter.Request, error) {
 
 // spread publishes a broadcast that has been delivered here.
 func (a *asker) spread(ctx context.Context, channel string, payload []byte, f adapter.Flags) error {
-	if f.Volatile && a.b.pub.health() != nil {
+	if accepting := a.b.pub.health() == nil; f.Volatile && !accepting {
 		a.b.count.dropped.Add(1)
 		return nil
 	}
@@ -122,7 +123,7 @@ func (a *asker) broadcastWithAck(
 	ctx context.Context, p *parser.Packet, o adapter.Options, each func(adapter.Answer), encode encoder,
 ) error {
 	if o.Flags.Local {
-		return a.Local.BroadcastWithAck(ctx, p, o, each)
+		return a.BroadcastWithAck(ctx, p, o, each) // that of Local
 	}
 	id, q, end, err := a.ask(adapter.OfSockets, wantAcks)
 	if err != nil {
@@ -177,7 +178,7 @@ func (a *asker) others(ctx context.Context) (int, error) {
 
 // fetch describes the sockets that o selects, those of this server first.
 func (a *asker) fetch(ctx context.Context, o adapter.Options, encode encoder) ([]adapter.Remote, error) {
-	sockets, err := a.Local.Fetch(ctx, o)
+	sockets, err := a.Fetch(ctx, o) // that of Local
 	if err != nil || o.Flags.Local {
 		return sockets, err
 	}
@@ -347,16 +348,7 @@ func (a *asker) Close() error {
 
 // anyRoom tells whether one of the rooms exists here; it does if there is none.
 func (a *asker) anyRoom(rooms []string) bool {
-	if len(rooms) == 0 {
-		return true
-	}
-	x := a.host.Index()
-	for _, r := range rooms {
-		if x.Has(r) {
-			return true
-		}
-	}
-	return false
+	return len(rooms) == 0 || slices.ContainsFunc(rooms, a.host.Index().Has)
 }
 
 // onlyRoom tells whether exactly one room is meant, which may have a channel of its own.

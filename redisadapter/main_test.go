@@ -70,7 +70,16 @@ func (s *server) stats() redisadapter.Stats {
 
 func start(t *testing.T, d redisadapter.Driver, o redisadapter.PubSubOptions) *server {
 	t.Helper()
-	c := redisadapter.PubSub(d, o)
+	return startCluster(t, redisadapter.PubSub(d, o))
+}
+
+func startSharded(t *testing.T, d redisadapter.Driver, o redisadapter.ShardedOptions) *server {
+	t.Helper()
+	return startCluster(t, redisadapter.Sharded(d, o))
+}
+
+func startCluster(t *testing.T, c adapter.Cluster) *server {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(10*time.Second))
 	defer cancel()
 	if err := c.Start(ctx); err != nil {

@@ -212,6 +212,15 @@ func killSubscribers(t *testing.T, redis *testkit.Redis) {
 	}
 }
 
+func driver(t *testing.T, redis *testkit.Redis) redisadapter.Driver {
+	t.Helper()
+	d, err := rueidisdriver.FromURL(redis.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func startRedis(t *testing.T, redis *testkit.Redis, o options) *server {
 	t.Helper()
 	d, err := rueidisdriver.FromURL(redis.URL())
