@@ -23,8 +23,9 @@ var imports = map[string][]string{
 	"adapter":                    {"parser"},
 	"adapter/adaptertest":        {"adapter", "parser", "internal/testkit"},
 	"redisadapter":               {"adapter", "parser", "internal/rediswire"},
-	"redisadapter/redistest":     {"redisadapter"},
+	"redisadapter/redistest":     {"redisadapter", "internal/testkit"},
 	"redisadapter/rueidisdriver": {"redisadapter"},
+	"redisadapter/goredisdriver": {"redisadapter"},
 	"emitter":                    {"adapter", "parser", "redisadapter", "internal/event", "internal/rediswire"},
 	"relay":                      {"", "adapter", "parser"},
 	"cmd/sockeye":                {"relay", "", "adapter", "redisadapter", "redisadapter/rueidisdriver"},
@@ -114,7 +115,7 @@ func TestImports_ServerIsLight(t *testing.T) {
 
 // guessable are the packages that may import math/rand, for the jitter of their retries. Ids and keys are made of
 // crypto/rand everywhere. T4, CVE-2017-16031.
-var guessable = []string{"redisadapter", "redisadapter/rueidisdriver"}
+var guessable = []string{"redisadapter", "redisadapter/rueidisdriver", "redisadapter/goredisdriver"}
 
 func TestImports_IDsCannotBeGuessed(t *testing.T) {
 	t.Parallel()
