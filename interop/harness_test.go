@@ -189,6 +189,8 @@ func (c *cluster) use(t *testing.T) {
 			s.p.t = t
 		case *goServer:
 			s.t = t
+		case *goEmitter:
+			s.t = t
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +57,14 @@ func (r *results) run(t *testing.T, k kind) {
 		startEmitter(t, c)
 		for _, o := range emitterOperations {
 			r.check(t, c, o, "emitter")
+		}
+	}
+	if goEmitters[k.name] != nil {
+		startGoEmitter(t, c)
+		for _, o := range slices.Concat(emitterOperations, goEmitterOperations) {
+			if !o.asks || !k.mute {
+				r.check(t, c, o, "goemitter")
+			}
 		}
 	}
 	if k.stream {

@@ -67,7 +67,7 @@ Packages:
 		fmt.Fprintf(&b, " %s |", k.name)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|", len(ready())) + "\n")
-	for _, o := range slices.Concat(operations, emitterOperations, recoveryOperations) {
+	for _, o := range slices.Concat(operations, emitterOperations, goEmitterOperations, recoveryOperations) {
 		fmt.Fprintf(&b, "| %s |", o.name)
 		for _, k := range ready() {
 			fmt.Fprintf(&b, " %s |", r.cell(o.name, k.name))
@@ -83,7 +83,7 @@ A dash is what the official packages cannot do among themselves either:
 
 - Recovery while others send: a Node server sends its own events to its clients earlier or later than the stream has
   them, so that the last one that a client has got does not tell which it has missed.
-- There is no official emitter for the sharded adapter.
+- There is no official emitter for the sharded adapter, and the official ones ask nothing.
 - Questions of streams 0.2 travel in the stream and those of 0.3 over pub/sub: servers of the two neither hear nor
   count each other.
 - "sharded, dynamic": a client of 2.x outside the main namespace that is on a Node server does not get what others
