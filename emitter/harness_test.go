@@ -26,32 +26,48 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // format makes servers and emitters that understand each other.
 type format struct {
 	server  func(d redisadapter.Driver) adapter.Cluster
-	emitter func(d redisadapter.Driver) (*emitter.Emitter, error)
+	emitter func(d redisadapter.Driver, fault func(error)) (*emitter.Emitter, error)
 }
 
-var formats = map[string]format{
-	"pubsub": {
-		func(d redisadapter.Driver) adapter.Cluster {
-			return redisadapter.PubSub(d, redisadapter.PubSubOptions{})
-		},
-		func(d redisadapter.Driver) (*emitter.Emitter, error) {
-			return emitter.PubSub(d, redisadapter.PubSubOptions{})
-		},
-	},
-	"pubsub, specific responses": {
-		func(d redisadapter.Driver) adapter.Cluster {
-			return redisadapter.PubSub(d, redisadapter.PubSubOptions{SpecificResponses: true})
-		},
-		func(d redisadapter.Driver) (*emitter.Emitter, error) {
-			return emitter.PubSub(d, redisadapter.PubSubOptions{})
-		},
-	},
+// formats are all that there are, by name.
+func formats() map[string]format {
+	all := map[string]format{
+		"pubsub":                     pubsubFormat(redisadapter.PubSubOptions{}),
+		"pubsub, specific responses": pubsubFormat(redisadapter.PubSubOptions{SpecificResponses: true}),
+	}
+	for _, mode := range []redisadapter.SubscriptionMode{
+		redisadapter.StaticSubscriptions, redisadapter.DynamicSubscriptions, redisadapter.DynamicPrivateSubscriptions,
+	} {
+		all["sharded, "+string(mode)] = shardedFormat(redisadapter.ShardedOptions{Mode: mode})
+	}
+	return all
 }
+
+func pubsubFormat(o redisadapter.PubSubOptions) format {
+	return format{
+		func(d redisadapter.Driver) adapter.Cluster { return redisadapter.PubSub(d, o) },
+		func(d redisadapter.Driver, fault func(error)) (*emitter.Emitter, error) {
+			return emitter.PubSub(d, redisadapter.PubSubOptions{OnFault: on(fault)})
+		},
+	}
+}
+
+func shardedFormat(o redisadapter.ShardedOptions) format {
+	return format{
+		func(d redisadapter.Driver) adapter.Cluster { return redisadapter.Sharded(d, o) },
+		func(d redisadapter.Driver, fault func(error)) (*emitter.Emitter, error) {
+			o.OnFault = on(fault)
+			return emitter.Sharded(d, o)
+		},
+	}
+}
+
+func on(fault func(error)) func(string, error) { return func(_ string, err error) { fault(err) } }
 
 // each runs a test over a real Redis with every format.
 func each(t *testing.T, f func(t *testing.T, c *cluster)) {
 	t.Helper()
-	for name, fm := range formats {
+	for name, fm := range formats() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f(t, startCluster(t, fm))
@@ -64,6 +80,7 @@ type cluster struct {
 	t       *testing.T
 	redis   *testkit.Redis
 	servers []*sockeye.Server
+	kinds   []adapter.Cluster
 	urls    []string
 	e       *emitter.Emitter
 }
@@ -72,7 +89,8 @@ func startCluster(t *testing.T, f format) *cluster {
 	t.Helper()
 	c := &cluster{t: t, redis: testkit.StartRedis(t)}
 	for range 2 {
-		io, err := sockeye.New(sockeye.Config{Adapter: f.server(c.driver())})
+		kind := f.server(c.driver())
+		io, err := sockeye.New(sockeye.Config{Adapter: kind})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,9 +102,9 @@ func startCluster(t *testing.T, f format) *cluster {
 			}
 			web.Close()
 		})
-		c.servers, c.urls = append(c.servers, io), append(c.urls, web.URL)
+		c.servers, c.kinds, c.urls = append(c.servers, io), append(c.kinds, kind), append(c.urls, web.URL)
 	}
-	c.e = startEmitter(t, f, c.driver())
+	c.e = startEmitter(t, f, c.driver(), func(error) {})
 	return c
 }
 
@@ -99,9 +117,9 @@ func (c *cluster) driver() redisadapter.Driver {
 	return d
 }
 
-func startEmitter(t *testing.T, f format, d redisadapter.Driver) *emitter.Emitter {
+func startEmitter(t *testing.T, f format, d redisadapter.Driver, fault func(error)) *emitter.Emitter {
 	t.Helper()
-	e, err := f.emitter(d)
+	e, err := f.emitter(d, fault)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,6 +231,13 @@ func (c *cluster) connect(name string, server int, nsp string, rooms ...string) 
 	}
 	if err := s.Join(rooms...); err != nil {
 		c.t.Fatal(err)
+	}
+	if k, ok := c.kinds[server].(interface {
+		Settled(ctx context.Context) error
+	}); ok {
+		if err := k.Settled(limited(c.t)); err != nil { // rooms may have channels of their own
+			c.t.Fatal(err)
+		}
 	}
 	return k
 }

@@ -16,6 +16,15 @@ var goEmitters = map[string]func(testing.TB, *testkit.Redis) (*emitter.Emitter, 
 	"classic": func(t testing.TB, redis *testkit.Redis) (*emitter.Emitter, error) {
 		return emitter.PubSub(connect(t, redis), redisadapter.PubSubOptions{})
 	},
+	"sharded, static":          shardedEmitter(redisadapter.StaticSubscriptions),
+	"sharded, dynamic":         shardedEmitter(redisadapter.DynamicSubscriptions),
+	"sharded, dynamic-private": shardedEmitter(redisadapter.DynamicPrivateSubscriptions),
+}
+
+func shardedEmitter(mode redisadapter.SubscriptionMode) func(testing.TB, *testkit.Redis) (*emitter.Emitter, error) {
+	return func(t testing.TB, redis *testkit.Redis) (*emitter.Emitter, error) {
+		return emitter.Sharded(connect(t, redis), redisadapter.ShardedOptions{Mode: mode})
+	}
 }
 
 // goEmitter is our emitter. What only servers do it does not.

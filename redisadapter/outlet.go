@@ -28,6 +28,15 @@ func PubSubOutlet(d Driver, o PubSubOptions) (*Outlet, PubSubOptions, error) {
 	return newOutlet(d, o.bus(), false), o, nil
 }
 
+// ShardedOutlet is PubSubOutlet beside servers with [Sharded].
+func ShardedOutlet(d Driver, o ShardedOptions) (*Outlet, ShardedOptions, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, o, err
+	}
+	return newOutlet(d, o.bus(), true), o, nil
+}
+
 func newOutlet(d Driver, o busOptions, sharded bool) *Outlet {
 	out := &Outlet{b: newBus(d, o, sharded), gate: make(chan struct{}, 1)}
 	out.gate <- struct{}{}
