@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // UIDEmitter is the uid of emitters that ask nothing.
@@ -67,7 +68,7 @@ func peekEntry(fields []string) (uid, namespace string, t MessageType, data stri
 		}
 	}
 	n, err := strconv.Atoi(kind)
-	ok = err == nil && n >= int(MessageInitialHeartbeat) && n <= int(MessageClose) && namespace != ""
+	ok = err == nil && n >= int(MessageInitialHeartbeat) && n <= int(MessageClose) && namespace != "" && utf8.ValidString(namespace)
 	if !ok {
 		return uid, namespace, 0, data, false
 	}

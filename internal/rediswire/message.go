@@ -197,3 +197,20 @@ func count(b bool) int {
 	}
 	return 0
 }
+
+// OwnSuffixes gives how the messages of a server end, in both forms. They come back to it, and need not be read.
+func OwnSuffixes(uid, namespace string) [2]string {
+	var ends [2]string
+	for i := range ends {
+		w := writer{json: i == 0}
+		w.object(0)
+		start := len(w.b)
+		w.key("uid")
+		w.str(uid)
+		w.key("nsp")
+		w.str(namespace)
+		w.endObject()
+		ends[i] = string(w.b[start:])
+	}
+	return ends
+}

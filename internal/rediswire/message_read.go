@@ -109,7 +109,9 @@ func readMessageData(v value) (d messageData, err error) {
 
 func (m *Message) readData(d *messageData) (err error) {
 	switch m.Type {
-	case MessageBroadcast, MessageServerSide, MessageJoin, MessageLeave, MessageDisconnect:
+	case MessageBroadcast, MessageServerSide:
+	case MessageJoin, MessageLeave, MessageDisconnect:
+		m.RequestID = "" // they are not answered
 	default:
 		if m.RequestID == "" {
 			return field("requestId", errKind)
