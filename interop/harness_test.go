@@ -8,7 +8,6 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/testkit"
-	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
 // value turns the form of binary in scripts into bytes, script the other way round.
@@ -105,7 +104,7 @@ func startServers(t *testing.T, o clusterOptions) *cluster {
 		case allNode():
 			c.servers[name] = startNode(t, redis, k, o)
 		case name == "go1" && o.specific:
-			c.servers[name] = startGo(t, pubSub(redisadapter.PubSubOptions{SpecificResponses: true})(t, redis), o)
+			c.servers[name] = startGo(t, pubSub(true)(t, redis), o)
 		default:
 			c.servers[name] = startGo(t, k.ours(t, redis), o)
 		}

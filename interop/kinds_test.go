@@ -1,9 +1,11 @@
 package interop
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -34,12 +36,15 @@ const classicPackage = "@socket.io/redis-adapter"
 
 // kinds are the columns of the table. The first is the default.
 var kinds = []kind{
-	{name: "classic", node: "classic", pkg: classicPackage, emitter: "emitter.mjs", ours: pubSub(redisadapter.PubSubOptions{})},
-	{name: "sharded, static", node: "sharded", pkg: classicPackage, options: obj{"subscriptionMode": "static"}},
-	{name: "sharded, dynamic", node: "sharded", pkg: classicPackage, rooms: true},
+	{name: "classic", node: "classic", pkg: classicPackage, emitter: "emitter.mjs", ours: pubSub(false)},
+	{
+		name: "sharded, static", node: "sharded", pkg: classicPackage, options: obj{"subscriptionMode": "static"},
+		ours: sharded(redisadapter.StaticSubscriptions),
+	},
+	{name: "sharded, dynamic", node: "sharded", pkg: classicPackage, rooms: true, ours: sharded("")},
 	{
 		name: "sharded, dynamic-private", node: "sharded", pkg: classicPackage, options: obj{"subscriptionMode": "dynamic-private"},
-		rooms: true, sockets: true,
+		rooms: true, sockets: true, ours: sharded(redisadapter.DynamicPrivateSubscriptions),
 	},
 	{name: "streams", node: "streams", pkg: "@socket.io/redis-streams-adapter", stream: true, emitter: "emitter-streams.mjs"},
 	{
@@ -66,10 +71,39 @@ func ready() []kind {
 // allNode puts Node servers where ours would be: what fails then is not ours.
 func allNode() bool { return os.Getenv("INTEROP_ALL_NODE") != "" }
 
-func pubSub(o redisadapter.PubSubOptions) func(testing.TB, *testkit.Redis) adapter.Cluster {
+func pubSub(specific bool) func(testing.TB, *testkit.Redis) adapter.Cluster {
 	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
 		t.Helper()
+		o := redisadapter.PubSubOptions{SpecificResponses: specific, OnFault: noFaults(t)}
 		return redisadapter.PubSub(connect(t, redis), o)
+	}
+}
+
+func sharded(mode redisadapter.SubscriptionMode) func(testing.TB, *testkit.Redis) adapter.Cluster {
+	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
+		t.Helper()
+		return redisadapter.Sharded(connect(t, redis), redisadapter.ShardedOptions{Mode: mode, OnFault: noFaults(t)})
+	}
+}
+
+// noFaults gives a hook for a test that fails if something goes wrong in an adapter, be it survived.
+func noFaults(t testing.TB) func(nsp string, err error) {
+	t.Helper()
+	var mu sync.Mutex
+	var faults []string
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(faults) > 0 {
+			t.Errorf("faults:\n%s", strings.Join(faults, "\n"))
+		}
+	})
+	return func(nsp string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(faults) < 20 {
+			faults = append(faults, fmt.Sprintf("%q: %v", nsp, err))
+		}
 	}
 }
 
