@@ -20,7 +20,13 @@ var (
 
 	// ErrDropped is returned where a message was dropped because the queue of those to publish was full.
 	ErrDropped = errors.New("redisadapter: message dropped, the publish queue is full")
+
+	// ErrTooLarge is returned where a message is larger than 64 MiB, which is not published. One that comes from another
+	// server is skipped, counted as malformed and reported with this error.
+	ErrTooLarge = errors.New("redisadapter: message larger than 64 MiB")
 )
+
+const maxMessage = 64 << 20
 
 // Driver is what an adapter needs of a Redis client. Its methods are safe for concurrent use. A driver belongs to
 // one cluster, which closes it.

@@ -1,7 +1,6 @@
 package redisadapter_test
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"math/rand/v2"
@@ -23,10 +22,12 @@ type vector struct {
 	Name     string
 	Channel  string
 	Payload  string `json:"payload_hex"`
-	Commands []struct {
-		Command, Channel string
-		Payload          string `json:"payload_hex"`
-	}
+	Commands []wireCommand
+}
+
+type wireCommand struct {
+	Command, Channel string
+	Payload          string `json:"payload_hex"`
 }
 
 func vectors(t *testing.T, name string) []vector {
@@ -117,24 +118,7 @@ func TestPubSub_Mutated(t *testing.T) {
 	channels := []string{"socket.io#/#", "socket.io#/#room1#", "socket.io-request#/#", "socket.io-response#/#"}
 	const messages = 20_000
 	for i := range messages {
-		b := bytes.Clone(corpus[rng.IntN(len(corpus))])
-		for range 1 + rng.IntN(3) {
-			switch at := rng.IntN(len(b)); rng.IntN(4) {
-			case 0:
-				b[at] = byte(rng.UintN(256))
-			case 1:
-				b = b[:at+1]
-			case 2:
-				b = slices.Insert(b, at, byte(rng.UintN(256)))
-			case 3:
-				other := corpus[rng.IntN(len(corpus))]
-				b = append(b[:at:at], other[rng.IntN(len(other)):]...)
-			}
-			if len(b) == 0 {
-				b = []byte{0}
-			}
-		}
-		hub.Inject(channels[i%len(channels)], b)
+		hub.Inject(channels[i%len(channels)], mutated(rng, corpus))
 	}
 	hub.Inject("socket.io#/#", good)
 	testkit.Eventually(t, "the good message", func() bool {

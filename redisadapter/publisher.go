@@ -62,6 +62,11 @@ func (p *publisher) start() {
 
 // put queues a message. It never blocks. done, which may be nil, is told what became of it.
 func (p *publisher) put(m Publication, done chan<- error) error {
+	if len(m.Payload) > maxMessage {
+		p.count.dropped.Add(1)
+		p.fault(ErrTooLarge)
+		return ErrTooLarge
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()

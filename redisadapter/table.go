@@ -65,6 +65,10 @@ func (t *table) dispatch(m incoming) {
 	}
 	t.mu.RUnlock()
 	for i := range routes {
+		if len(m.payload) > maxMessage {
+			routes[i].l.malformed(faultBroadcast, ErrTooLarge)
+			continue
+		}
 		routes[i].handle(m.channel, m.payload)
 	}
 }
@@ -160,17 +164,16 @@ func without(routes []route, l *listener) []route {
 	return slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return r.l == l })
 }
 
-// changed is called with the lock held.
+// changed is called with the lock held. A topic stays in the table until the goroutine has looked at it, so that it is in
+// the list once, however often it changes.
 func (t *table) changed(p *topic) {
-	if len(p.routes) == 0 && !p.told {
-		delete(t.names(p.pattern), p.name)
+	if p.isDirty || p.told == (len(p.routes) > 0) {
+		return
 	}
-	if !p.isDirty && p.told != (len(p.routes) > 0) {
-		p.isDirty = true
-		t.dirty = append(t.dirty, p)
-		if len(t.dirty) == 1 {
-			t.signal()
-		}
+	p.isDirty = true
+	t.dirty = append(t.dirty, p)
+	if len(t.dirty) == 1 {
+		t.signal()
 	}
 }
 
@@ -257,9 +260,10 @@ func (t *table) take() (add, remove []*topic, waiting []chan<- error) {
 			add = append(add, p)
 		case !want && p.told:
 			remove = append(remove, p)
+		}
+		if p.told = len(p.routes) > 0; !p.told {
 			delete(t.names(p.pattern), p.name)
 		}
-		p.told = len(p.routes) > 0
 	}
 	waiting = t.waiting
 	t.dirty, t.waiting = nil, nil
