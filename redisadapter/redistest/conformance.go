@@ -243,7 +243,7 @@ func killed(t *testing.T, open Open) {
 	d := open(t, redis.Addr)
 	r, _ := subscribe(t, d, redisadapter.Topics{Channels: []string{"a"}})
 	for round := 1; round <= 3; round++ {
-		say(t, redis.Addr, "CLIENT KILL TYPE pubsub\r\n")
+		redis.Do("CLIENT", "KILL", "TYPE", "pubsub")
 		testkit.Eventually(t, "loss and return are told", func() bool {
 			lost, restored := r.Losses()
 			return lost == round && restored == round
@@ -252,26 +252,9 @@ func killed(t *testing.T, open Open) {
 		testkit.Eventually(t, "the message", func() bool { return len(r.Got()) == round })
 	}
 	// The connection that publishes is found to be lost before anything is sent.
-	say(t, redis.Addr, "CLIENT KILL TYPE normal SKIPME yes\r\n")
+	redis.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 	testkit.Eventually(t, "it publishes", func() bool { return d.Publish(bounded(t), to("a")) == nil })
 	testkit.Eventually(t, "the message", func() bool { return len(r.Got()) == 4 })
-}
-
-// say sends a command to Redis and waits for the answer.
-func say(t *testing.T, addr, command string) {
-	t.Helper()
-	c, err := net.Dial("tcp4", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte(command)); err != nil {
-		t.Fatal(err)
-	}
-	reply := make([]byte, 100)
-	if n, err := c.Read(reply); err != nil || reply[0] == '-' {
-		t.Fatalf("%s: %q, %v", command, reply[:n], err)
-	}
 }
 
 // Everything ends with its context, or with the driver, also where nobody answers.

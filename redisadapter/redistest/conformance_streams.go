@@ -148,11 +148,11 @@ func refused(t *testing.T, open Open) {
 		ids[0] == "" || ids[2] == "" {
 		t.Errorf("Append: %q, %v", ids, errs)
 	}
-	say(t, redis.Addr, "CONFIG SET min-replicas-to-write 1\r\n")
+	redis.Do("CONFIG", "SET", "min-replicas-to-write", "1")
 	if _, errs = d.Append(bounded(t), batch[:1]); len(errs) != 1 || !errors.Is(errs[0], redisadapter.ErrNotSent) {
 		t.Errorf("Append without replicas: %v", errs)
 	}
-	say(t, redis.Addr, "CONFIG SET min-replicas-to-write 0\r\n")
+	redis.Do("CONFIG", "SET", "min-replicas-to-write", "0")
 	if _, errs = d.Append(bounded(t), batch[:1]); errs != nil {
 		t.Errorf("Append: %v", errs)
 	}
