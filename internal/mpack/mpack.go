@@ -179,6 +179,47 @@ func CheckDepth(b []byte, depth int) (rest []byte, ext bool, err error) {
 	return rest, f.ext, err
 }
 
+// Len gives the length of the value at the beginning of b, which must have been checked.
+func Len(b []byte) int {
+	i := 0
+	for left := 1; left > 0; left-- {
+		c := b[i]
+		i++
+		switch {
+		case c < 0x80 || c >= 0xe0:
+		case c < 0x90:
+			left += 2 * int(c&15)
+		case c < 0xa0:
+			left += int(c & 15)
+		case c < 0xc0:
+			i += int(c & 31)
+		default:
+			size, elements := longLen(c, b[i:])
+			i += size
+			left += elements
+		}
+	}
+	return i
+}
+
+// longLen gives how many bytes and values follow a first byte c that does not say everything.
+func longLen(c byte, b []byte) (size, elements int) {
+	size = int(sizes[c-0xc0])
+	switch {
+	case c >= 0xde:
+		return size, 2 * int(number(b[:size]))
+	case c >= 0xdc:
+		return size, int(number(b[:size]))
+	case c >= 0xd4 && c <= 0xd8:
+		return size + 1<<(c-0xd4), 0
+	case c >= 0xc4 && c <= 0xc6 || c >= 0xd9:
+		return size + int(number(b[:size])), 0
+	case c >= 0xc7 && c <= 0xc9:
+		return size + 1 + int(number(b[:size])), 0
+	}
+	return size, 0
+}
+
 // found is what occurs in a value.
 type found struct{ binary, ext bool }
 

@@ -221,6 +221,26 @@ func TestToken_Millis(t *testing.T) {
 }
 
 // FuzzSkip holds us against another reader.
+func TestLen(t *testing.T) {
+	t.Parallel()
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for _, in := range []string{
+		"\x07", "\xe0", "\xff", "\xc0", "\xc2", "\xc3", "\xa0", "\xa3abc", "\xbf" + x(31), "\x90", "\x80", "\x93\x01\xa1x\x90",
+		"\x82\xa1a\x81\xa1b\x01\xa1c\x92\x01\x02", "\xc4\x02xx", "\xc5\x01\x00" + x(256), "\xc6\x00\x01\x00\x00" + x(1<<16),
+		"\xc7\x03\x05xxx", "\xc8\x01\x00\x05" + x(256), "\xc9\x00\x00\x00\x01\x05x", "\xca" + x(4), "\xcb" + x(8), "\xcc\xff",
+		"\xcd" + x(2), "\xce" + x(4), "\xcf" + x(8), "\xd0\xff", "\xd1" + x(2), "\xd2" + x(4), "\xd3" + x(8), "\xd4\x05x",
+		"\xd5\x05" + x(2), "\xd6\x05" + x(4), "\xd7\x05" + x(8), "\xd8\x05" + x(16), "\xd9\x02xx", "\xda\x00\x02xx",
+		"\xdb\x00\x00\x00\x02xx", "\xdc\x00\x02\x01\x90", "\xdd\x00\x00\x00\x01\x01", "\xde\x00\x01\xa0\x01", "\xdf\x00\x00\x00\x01\xa0\x80",
+	} {
+		if rest, _, err := Skip([]byte(in+"rest"), 8); err != nil || string(rest) != "rest" {
+			t.Fatalf("%x: %q %v", in, rest, err)
+		}
+		if got := Len([]byte(in + "rest")); got != len(in) {
+			t.Errorf("%x: %d bytes, want %d", in, got, len(in))
+		}
+	}
+}
+
 func FuzzSkip(f *testing.F) {
 	for _, s := range []string{"\x93\x01\xc0\xa1x", "\x81\xa1a\xdc\x00\x01\xcb\x3f\xf8\x00\x00\x00\x00\x00\x00", "\xc7\x01\x00x", "\xdd\xff\xff\xff\xff", "\xd7\xff\x00\x00\x00\x00\x00\x00\x00\x00"} {
 		f.Add([]byte(s))
@@ -233,6 +253,9 @@ func FuzzSkip(f *testing.F) {
 		other, oerr := msgp.Skip(b)
 		if (err == nil) != (oerr == nil) || err == nil && len(rest) != len(other) {
 			t.Fatalf("%x: %d left, %v; the other one: %d left, %v", b, len(rest), err, len(other), oerr)
+		}
+		if err == nil && Len(b) != len(b)-len(rest) {
+			t.Fatalf("%x: %d of %d bytes, %d left", b, Len(b), len(b), len(rest))
 		}
 	})
 }

@@ -68,3 +68,85 @@ func BenchmarkAppendServerSide(b *testing.B) {
 		}
 	}
 }
+
+// benchMessages are a broadcast of one text, and one of a text and a map, which has binary.
+func benchMessages() map[string]*Message {
+	all := map[string]*Message{}
+	for name, args := range map[string][]parser.Arg{"text": benchArgs()[:1], "map": benchArgs()} {
+		all[name] = &Message{
+			Type: MessageBroadcast, UID: shardA, Namespace: "/", Target: target([]string{"room"}, nil, adapter.Flags{}),
+			Packet: parser.Packet{Type: parser.Event, Event: "message", Args: args},
+		}
+	}
+	return all
+}
+
+func BenchmarkAppendMessage(b *testing.B) {
+	for name, m := range benchMessages() {
+		for format, f := range map[string]Format{"auto": FormatAuto, "msgpack": FormatMsgpack} {
+			b.Run(name+"/"+format, func(b *testing.B) {
+				b.ReportAllocs()
+				var dst []byte
+				var err error
+				for b.Loop() {
+					if dst, err = AppendMessage(dst[:0], m, f); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkParseMessage(b *testing.B) {
+	for name, m := range benchMessages() {
+		for format, f := range map[string]Format{"auto": FormatAuto, "msgpack": FormatMsgpack} {
+			in, err := AppendMessage(nil, m, f)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(name+"/"+format, func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(in)))
+				for b.Loop() {
+					if _, err := ParseMessage(in); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkEntry(b *testing.B) {
+	for name, m := range benchMessages() {
+		b.Run("append/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := EntryFields(m, false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		fields, err := EntryFields(m, false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run("parse/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ParseEntry(fields); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("peek/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, _, ok := PeekEntry(fields); !ok {
+					b.Fatal("no entry")
+				}
+			}
+		})
+	}
+}

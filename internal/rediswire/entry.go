@@ -27,10 +27,10 @@ func entryFields(m *Message, plaintext, emitter bool) ([]string, error) {
 	if m.Type > MessageDisconnect && m.Type != MessageServerSide {
 		return nil, fmt.Errorf("%w: type %d in a stream", ErrMessage, m.Type)
 	}
-	w := writer{json: true, text: plaintext, dates: true}
+	w := writer{b: make([]byte, 0, 256), json: true, text: plaintext, dates: true}
 	err := w.messageData(m, emitter)
 	if w.binary {
-		w = writer{dates: true}
+		w = writer{b: w.b[:0], dates: true}
 		err = w.messageData(m, emitter)
 	}
 	if err != nil {

@@ -74,7 +74,7 @@ func AppendMessage(dst []byte, m *Message, f Format) ([]byte, error) {
 	w := writer{b: dst, json: f == FormatAuto, dates: true}
 	err := w.message(m)
 	if w.binary {
-		w = writer{b: dst, dates: true}
+		w = writer{b: w.b[:len(dst)], dates: true}
 		err = w.message(m)
 	}
 	if err != nil {

@@ -20,18 +20,22 @@ var messageCaptures = []string{
 }
 
 // capturedMessages gives all messages that captures have on channels.
-func capturedMessages(tb testing.TB) map[string][]byte {
+func capturedMessages(tb testing.TB, files ...string) map[string][]byte {
 	tb.Helper()
+	if len(files) == 0 {
+		files = messageCaptures
+	}
 	all := map[string][]byte{}
-	for _, f := range messageCaptures {
+	for _, f := range files {
 		for _, v := range load(tb, f) {
-			payloads, _ := sent(tb, f, v.Name)
-			for i, p := range payloads {
-				all[fmt.Sprintf("%s: %s %d", f, v.Name, i)] = p
+			for i, c := range v.Commands {
+				if c.Payload != "" {
+					all[fmt.Sprintf("%s: %s %d", f, v.Name, i)] = unhex(tb, c.Payload)
+				}
 			}
 		}
 	}
-	if len(all) < 100 {
+	if len(all) < 20 {
 		tb.Fatal(len(all), "messages")
 	}
 	return all
@@ -43,9 +47,10 @@ func capturedEntries(tb testing.TB) map[string][]string {
 	all := map[string][]string{}
 	for _, f := range append(messageCaptures[1:], "streams-recovery-0.3.1.json") {
 		for _, v := range load(tb, f) {
-			_, entries := sent(tb, f, v.Name)
-			for i, e := range entries {
-				all[fmt.Sprintf("%s: %s %d", f, v.Name, i)] = e
+			for i, c := range v.Commands {
+				if c.Command == "XADD" {
+					all[fmt.Sprintf("%s: %s %d", f, v.Name, i)] = c.Args
+				}
 			}
 		}
 	}
@@ -393,7 +398,7 @@ func TestParseEntry_Refuses(t *testing.T) {
 // No part of a message, an entry or a session is one.
 func TestParseMessages_Prefixes(t *testing.T) {
 	t.Parallel()
-	for name, b := range capturedMessages(t) {
+	for name, b := range capturedMessages(t, "sharded-dynamic.json", "streams-0.3.1-sharded.json") {
 		for i := range b {
 			if _, err := ParseMessage(b[:i:i]); !errors.Is(err, ErrMalformed) {
 				t.Fatalf("%s: the first %d bytes: %v", name, i, err)
@@ -401,7 +406,7 @@ func TestParseMessages_Prefixes(t *testing.T) {
 		}
 	}
 	for name, e := range capturedEntries(t) {
-		if len(e) < 8 || e[6] != "data" {
+		if len(e) < 8 || e[6] != "data" || strings.HasPrefix(name, "streams-0.2.3") && len(e[7]) > 500 {
 			continue
 		}
 		for i := range e[7] {
@@ -591,5 +596,37 @@ func TestParseSession_Refuses(t *testing.T) {
 	}
 	if _, err := ParseSession("no base64"); !errors.Is(err, ErrMalformed) {
 		t.Error(err)
+	}
+}
+
+// Where nobody is told anything by a message of a server, it is read at the cost of its texts and lists alone.
+func TestMessage_Allocs(t *testing.T) {
+	m := benchMessages()["text"]
+	buf := make([]byte, 0, 512)
+	fields, err := EntryFields(m, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []Format{FormatAuto, FormatMsgpack} {
+		in, err := AppendMessage(nil, m, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, c := range map[string]struct {
+			most float64
+			run  func() error
+		}{
+			"append": {0, func() error { _, err := AppendMessage(buf, m, f); return err }},
+			"parse":  {6, func() error { _, err := ParseMessage(in); return err }}, // sender, event, room, lists
+			"peek":   {0, func() error { PeekEntry(fields); return nil }},
+		} {
+			if n := testing.AllocsPerRun(100, func() {
+				if err := c.run(); err != nil {
+					t.Fatal(err)
+				}
+			}); n > c.most {
+				t.Errorf("format %d: %s: %v allocations", f, name, n)
+			}
+		}
 	}
 }

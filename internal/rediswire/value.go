@@ -249,6 +249,9 @@ func (c *cursor) field() (key []byte, v value, ok bool) {
 	for c.left > 0 {
 		c.left--
 		k, v := c.value(), c.value()
+		if k.b[0]&^0x1f == 0xa0 { // a short string
+			return k.b[1:], v, true
+		}
 		if t := k.token(); t.Kind == mpack.Str {
 			return t.Data, v, true
 		}
@@ -275,13 +278,7 @@ func (c *cursor) take(n int) value {
 }
 
 // value takes a value of MessagePack.
-func (c *cursor) value() value {
-	t, rest, _ := mpack.Read(c.b) // it was checked
-	if t.Kind >= mpack.Array {
-		rest, _, _ = mpack.Skip(c.b, maxDepth)
-	}
-	return c.take(len(c.b) - len(rest))
-}
+func (c *cursor) value() value { return c.take(mpack.Len(c.b)) }
 
 // jsonEnd gives the end of the value at the beginning of b, which is valid JSON up to there.
 func jsonEnd(b []byte) int {

@@ -67,12 +67,12 @@ func (w *writer) item() {
 	}
 }
 
-// key begins a field of an object. The key needs no quoting.
+// key begins a field of an object. The key needs no quoting, and is shorter than 32 bytes.
 func (w *writer) key(key string) {
 	if w.json {
 		w.b = appendKey(w.b, key)
 	} else {
-		w.b = msgp.AppendString(w.b, key)
+		w.b = append(append(w.b, 0xa0|byte(len(key))), key...)
 	}
 }
 
@@ -285,6 +285,10 @@ func (w *writer) flags(t *Target) {
 	}
 	w.key("flags")
 	w.object(n)
+	if n == 0 {
+		w.endObject()
+		return
+	}
 	if t.Flags.Single {
 		w.key("expectSingleResponse")
 		w.boolean(true)
