@@ -130,3 +130,10 @@ func (v *events) take() ([]RoomEvent, []func(RoomEvent)) {
 	v.queue = nil
 	return batch, v.watchers
 }
+
+// Hold keeps watchers from being told until as many calls of Release. It is for adapters, for sections under a lock of
+// theirs that may change the index.
+func (x *Index) Hold() { x.events.hold() }
+
+// Release ends Hold and tells watchers what has changed. It must not be called under a lock that they may want.
+func (x *Index) Release() { x.events.release() }

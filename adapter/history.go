@@ -302,3 +302,7 @@ func (h *history) close() {
 		t.timer.Stop()
 	}
 }
+
+// Freeze gives a packet that shares no memory with the values in p, with room for one argument more, and the size of
+// its arguments. The error is that of encoding.
+func Freeze(p *parser.Packet) (frozen *parser.Packet, size int, err error) { return freeze(p) }

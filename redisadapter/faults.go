@@ -17,10 +17,14 @@ const (
 	faultPublish
 	faultGap
 	faultPanic
+	faultEntry
+	faultStream
+	faultSession
 	faultKinds
 )
 
-var faultNames = [faultKinds]string{"broadcast", "request", "response", "answer", "publish", "subscription", "panic"}
+var faultNames = [faultKinds]string{"broadcast", "request", "response", "answer", "publish", "subscription", "panic",
+	"entry", "stream", "session"}
 
 const faultInterval = time.Second
 

@@ -23,6 +23,7 @@ type Hub struct {
 	drivers []*driver
 	subs    []*subscription
 	sent    []redisadapter.Publication
+	store   store
 }
 
 // NewHub returns a hub without drivers.
@@ -67,6 +68,7 @@ func (h *Hub) Stop() {
 		return
 	}
 	h.down = true
+	h.store.changed()
 	for _, s := range h.subs {
 		s.queue(event{kind: lost})
 	}

@@ -1,0 +1,358 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/rediswire"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+// offsetLimit is how long sockets of this server wait for an event that must go through the stream to get its offset.
+const offsetLimit = 250 * time.Millisecond
+
+// sequence delivers what has an offset to the sockets of a namespace in the order of the stream: so an offset that a
+// client has means that it has had everything before. What this server broadcasts waits for the stream, but no longer
+// than offsetLimit; what has no offset waits behind it.
+type sequence struct {
+	a       *stream
+	waiting atomic.Int32 // len(queue), read without the lock
+
+	// mu is held while something is delivered and while a session is restored. What is called under it must not come
+	// back to the adapter.
+	mu      sync.Mutex
+	at      entryID    // of the last entry for this namespace
+	queue   []*waiting // in the order of the broadcasts
+	late    []*waiting // delivered without an offset, and to be in the stream
+	joiners map[*joiner]struct{}
+	timer   *time.Timer
+	closed  bool
+}
+
+// waiting is a broadcast that waits, or something else that waits behind one.
+type waiting struct {
+	p      *parser.Packet // with room for the offset; nil for something else
+	o      adapter.Options
+	fields []string // of the entry
+	ends   time.Time
+	got    map[adapter.Member]struct{} // who got it without an offset
+	id     atomic.Pointer[entryID]     // nil until Redis has said it
+	f      func() error
+	done   bool
+}
+
+func newSequence(a *stream) *sequence { return &sequence{a: a, joiners: map[*joiner]struct{}{}} }
+
+// lock and unlock are for sections that deliver: watchers of rooms, who may call the adapter, are told after them.
+func (q *sequence) lock() {
+	q.a.host.Index().Hold()
+	q.mu.Lock()
+}
+
+func (q *sequence) unlock() {
+	q.waiting.Store(int32(len(q.queue)))
+	q.mu.Unlock()
+	q.a.host.Index().Release()
+}
+
+// broadcast appends p, and delivers it when it comes back.
+func (q *sequence) broadcast(ctx context.Context, p *parser.Packet, o adapter.Options) error {
+	a := q.a
+	frozen, _, err := adapter.Freeze(p)
+	if err != nil {
+		return err
+	}
+	if o.Flags.Local {
+		return q.inTurn(func() error { return a.Local.Broadcast(context.Background(), frozen, o) })
+	}
+	fields, err := a.fields(&rediswire.Message{
+		Type: rediswire.MessageBroadcast, Packet: *frozen, Target: rediswire.Target{Options: o},
+	})
+	if err != nil {
+		return err
+	}
+	if !hasOffset(frozen, o) {
+		if err := q.inTurn(func() error { return a.Local.Broadcast(context.Background(), frozen, o) }); err != nil {
+			return err
+		}
+		return a.append(ctx, fields, o.Flags)
+	}
+	if a.closed.Load() {
+		return adapter.ErrClosed
+	}
+	w := &waiting{p: frozen, o: o, fields: fields, ends: time.Now().Add(offsetLimit)}
+	q.push(w)
+	done := make(chan error, 1)
+	e := appending{Append: Append{Stream: a.key, MaxLen: a.c.o.MaxLen, Fields: fields}, done: func(id string, err error) {
+		if err != nil {
+			q.failed(w)
+		} else if at, ok := parseEntryID(id); ok {
+			w.id.Store(&at)
+		}
+		done <- err
+	}}
+	if a.reader == nil || a.c.app.health() != nil || a.reader.health() != nil {
+		q.overdue(w) // there is nothing to wait for
+	}
+	if ctx.Done() == nil {
+		err = a.c.app.put(e)
+	} else {
+		err = a.wait(ctx, e, done)
+	}
+	if errors.Is(err, ErrClosed) {
+		q.failed(w)
+	}
+	return err
+}
+
+// hasOffset tells which packets get an offset.
+func hasOffset(p *parser.Packet, o adapter.Options) bool {
+	return p.Type == parser.Event && !p.HasID && !o.Flags.Volatile
+}
+
+func (q *sequence) push(w *waiting) {
+	q.lock()
+	defer q.unlock()
+	q.queue = append(q.queue, w)
+	if q.closed {
+		q.expire(w.ends)
+		return
+	}
+	if len(q.queue) == 1 {
+		q.arm()
+	}
+}
+
+// inTurn calls f when everything before is delivered, and gives its error if that is at once.
+func (q *sequence) inTurn(f func() error) error {
+	if q.waiting.Load() == 0 {
+		return f()
+	}
+	q.lock()
+	defer q.unlock()
+	if len(q.queue) == 0 {
+		return f()
+	}
+	q.queue = append(q.queue, &waiting{f: f})
+	return nil
+}
+
+// After implements adapter.Sequencer.
+func (q *sequence) After(f func()) bool {
+	if q.waiting.Load() == 0 {
+		return false
+	}
+	q.lock()
+	defer q.unlock()
+	if len(q.queue) == 0 {
+		return false
+	}
+	q.queue = append(q.queue, &waiting{f: func() error { f(); return nil }})
+	return true
+}
+
+// drain waits until everything that was broadcast before is delivered.
+func (q *sequence) drain(ctx context.Context) {
+	done := make(chan struct{})
+	if !q.After(func() { close(done) }) {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// own delivers what waited for this entry.
+func (q *sequence) own(id entryID, fields []string) {
+	q.lock()
+	defer q.unlock()
+	q.at = id
+	for i, w := range q.queue {
+		if w.p == nil || w.done || !slices.Equal(w.fields, fields) {
+			continue
+		}
+		w.done = true
+		_ = q.deliver(id, w, nil) // it was encoded before
+		if i == 0 {
+			q.advance()
+		}
+		return
+	}
+	found := false
+	q.late = slices.DeleteFunc(q.late, func(w *waiting) bool {
+		passed := w.id.Load()
+		switch {
+		case !found && slices.Equal(w.fields, fields):
+			found = true
+			_ = q.deliver(id, w, w.got) // who was restored since has not got it
+			q.a.c.sessions.known(w.got, id)
+			return true
+		case passed != nil && passed.less(id): // it was trimmed before it was read
+			q.a.c.sessions.known(w.got, *passed)
+			return true
+		}
+		return false
+	})
+}
+
+// foreign delivers what another server broadcast.
+func (q *sequence) foreign(id entryID, p *parser.Packet, o adapter.Options, fields []string) error {
+	q.lock()
+	defer q.unlock()
+	q.at = id
+	if !hasOffset(p, o) {
+		_, err := q.a.Deliver(p, o)
+		return err
+	}
+	if len(q.joiners) == 0 && !q.a.anyRoom(o.Rooms) {
+		return nil
+	}
+	return q.deliver(id, &waiting{p: p, o: o, fields: fields}, nil)
+}
+
+// deliver adds the offset to p and delivers it, but not to those who got it, and to who is being restored. The lock is
+// held.
+func (q *sequence) deliver(id entryID, w *waiting, got map[adapter.Member]struct{}) error {
+	p, o := withOffset(w.p, id), w.o
+	for j := range q.joiners {
+		j.add(p, o, dataSize(w.fields))
+	}
+	if q.a.closed.Load() {
+		return nil
+	}
+	if got == nil {
+		_, err := q.a.Deliver(p, o)
+		return err
+	}
+	d, _, err := q.a.host.Prepare(p, o.Flags, nil)
+	if err != nil {
+		return err
+	}
+	q.a.host.Index().Each(o, func(m adapter.Member) {
+		if _, ok := got[m]; !ok {
+			d.Deliver(m)
+		}
+	})
+	return nil
+}
+
+// dataSize is the size of the data of an entry, which comes last in those of ours.
+func dataSize(fields []string) int { return len(fields[len(fields)-1]) }
+
+// withOffset gives p with its offset as a further argument.
+func withOffset(p *parser.Packet, id entryID) *parser.Packet {
+	var text [maxEntryID]byte
+	with := *p
+	with.Args = append(slices.Clip(p.Args), parser.RawJSON(strconv.AppendQuote(nil, string(id.append(text[:0])))))
+	return &with
+}
+
+// advance takes from the head what is done, and does what waited for that alone. The lock is held.
+func (q *sequence) advance() {
+	n := 0
+	for ; n < len(q.queue); n++ {
+		w := q.queue[n]
+		if w.f != nil {
+			_ = w.f() // nobody waits for its error any more
+		} else if !w.done {
+			break
+		}
+	}
+	if q.queue = slices.Delete(q.queue, 0, n); len(q.queue) == 0 {
+		q.queue = nil
+	}
+	q.arm()
+}
+
+// arm sets the timer for the head. The lock is held.
+func (q *sequence) arm() {
+	if len(q.queue) == 0 || q.closed {
+		return
+	}
+	wait := time.Until(q.queue[0].ends)
+	if q.timer == nil {
+		q.timer = time.AfterFunc(wait, q.tick)
+		return
+	}
+	q.timer.Reset(wait)
+}
+
+// tick is called by the timer.
+func (q *sequence) tick() {
+	q.lock()
+	defer q.unlock()
+	q.expire(time.Now())
+	q.arm()
+}
+
+// overdue delivers w, and what is before it, without an offset.
+func (q *sequence) overdue(w *waiting) {
+	q.lock()
+	defer q.unlock()
+	if !w.done {
+		q.expire(w.ends)
+	}
+}
+
+// failed is overdue for what will not be in the stream.
+func (q *sequence) failed(w *waiting) {
+	q.overdue(w)
+	q.lock()
+	defer q.unlock()
+	if i := slices.Index(q.late, w); i >= 0 {
+		q.late = slices.Delete(q.late, i, i+1)
+		q.a.c.sessions.known(w.got, entryID{})
+	}
+}
+
+// expire delivers what waits until then or longer without an offset. The lock is held.
+func (q *sequence) expire(now time.Time) {
+	for _, w := range q.queue {
+		if w.f != nil || w.done {
+			continue
+		}
+		if w.ends.After(now) {
+			break
+		}
+		w.done = true
+		q.withoutOffset(w)
+	}
+	q.advance()
+}
+
+// withoutOffset delivers w to sockets that cannot be recovered from before it then. The lock is held.
+func (q *sequence) withoutOffset(w *waiting) {
+	d, _, err := q.a.host.Prepare(w.p, w.o.Flags, nil)
+	if err != nil {
+		return // it was encoded before
+	}
+	w.got = map[adapter.Member]struct{}{}
+	for _, m := range q.a.host.Index().Collect(w.o) {
+		w.got[m] = struct{}{}
+		d.Deliver(m)
+	}
+	q.late = append(q.late, w)
+	q.a.c.sessions.late(w.got)
+}
+
+// close delivers what waits.
+func (q *sequence) close() {
+	q.lock()
+	defer q.unlock()
+	q.closed = true
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	q.expire(lastTime)
+	q.late = nil
+}
+
+// lastTime is after all others.
+var lastTime = time.Unix(1<<40, 0)
