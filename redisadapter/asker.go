@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/rediswire"
@@ -375,14 +376,43 @@ func (a *asker) selected(t rediswire.Target) []adapter.Remote {
 	return sockets
 }
 
-// obey makes the sockets here that t selects join, leave or disconnect.
-func (a *asker) obey(c adapter.Command, t rediswire.Target) {
+// maxRoomName is the longest name of a room that a socket here joins, in bytes.
+const maxRoomName = 512
+
+var (
+	// ErrRoomName is returned where a room is named that other servers cannot be told of, since its name is not UTF-8.
+	ErrRoomName = errors.New("redisadapter: room name is not UTF-8")
+
+	errLongName = errors.New("redisadapter: room name too long")
+)
+
+// checkRooms refuses names that would arrive as others.
+func checkRooms(t rediswire.Target, rooms []string) error {
+	for _, list := range [][]string{t.Rooms, t.Except, rooms} {
+		for _, r := range list {
+			if !utf8.ValidString(r) {
+				return ErrRoomName
+			}
+		}
+	}
+	return nil
+}
+
+func longName(room string) bool { return len(room) > maxRoomName }
+
+// obey makes the sockets here that t selects join, leave or disconnect. Rooms whose names are too long are skipped, with
+// an error.
+func (a *asker) obey(c adapter.Command, t rediswire.Target) (err error) {
+	if slices.ContainsFunc(c.Join, longName) {
+		c.Join, err = slices.DeleteFunc(slices.Clone(c.Join), longName), errLongName
+	}
 	if t.Nobody || !c.Disconnect && len(c.Join) == 0 && len(c.Leave) == 0 {
-		return
+		return err
 	}
 	for _, m := range a.host.Index().Collect(t.Options) {
 		a.host.Command(m, c)
 	}
+	return err
 }
 
 var errPanic = errors.New("redisadapter: panic while a message was handled")

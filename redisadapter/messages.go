@@ -78,6 +78,9 @@ func (m *messages) ownTails() (tails [2]string, err error) {
 
 // encode makes a message of this server.
 func (m *messages) encode(x *rediswire.Message) ([]byte, error) {
+	if err := checkRooms(x.Target, x.Rooms); err != nil {
+		return nil, err
+	}
 	x.UID, x.Namespace = m.uid, m.name
 	b, err := rediswire.AppendMessage(nil, x, m.format)
 	if err != nil {
@@ -137,6 +140,18 @@ func order(c adapter.Command, o adapter.Options) (x rediswire.Message, ok bool) 
 	return x, true
 }
 
+// commandOf is the command of a message.
+func commandOf(x *rediswire.Message) adapter.Command {
+	switch x.Type {
+	case rediswire.MessageJoin:
+		return adapter.Command{Join: x.Rooms}
+	case rediswire.MessageLeave:
+		return adapter.Command{Leave: x.Rooms}
+	default:
+		return adapter.Command{Disconnect: true, CloseConn: x.Close}
+	}
+}
+
 // receive handles what came on one of the channels.
 func (m *messages) receive(_, payload string) {
 	if m.closed.Load() {
@@ -186,16 +201,10 @@ func (m *messages) handle(x *rediswire.Message) error {
 	switch x.Type {
 	case rediswire.MessageBroadcast:
 		return m.onBroadcast(x)
-	case rediswire.MessageJoin:
-		m.obey(adapter.Command{Join: x.Rooms}, x.Target)
-	case rediswire.MessageLeave:
-		m.obey(adapter.Command{Leave: x.Rooms}, x.Target)
-	case rediswire.MessageDisconnect:
-		m.obey(adapter.Command{Disconnect: true, CloseConn: x.Close}, x.Target)
+	case rediswire.MessageJoin, rediswire.MessageLeave, rediswire.MessageDisconnect:
+		m.b.count.received.Add(1)
+		return m.obey(commandOf(x), x.Target)
 	case rediswire.MessageFetch:
-		if x.RequestID == "" {
-			return fmt.Errorf("%w: question without id", rediswire.ErrMalformed)
-		}
 		m.respond(x, &rediswire.Message{Type: rediswire.MessageFetchResponse, Sockets: m.selected(x.Target)})
 	case rediswire.MessageServerSide:
 		m.onServerSide(x)

@@ -80,7 +80,11 @@ func (a *pubsub) Broadcast(ctx context.Context, p *parser.Packet, o adapter.Opti
 	if o.Flags.Local {
 		return a.Local.Broadcast(ctx, p, o)
 	}
-	payload, err := rediswire.AppendBroadcast(nil, a.uid, p, rediswire.Target{Options: o})
+	t := rediswire.Target{Options: o}
+	if err := checkRooms(t, nil); err != nil {
+		return err
+	}
+	payload, err := rediswire.AppendBroadcast(nil, a.uid, p, t)
 	if err != nil {
 		return fmt.Errorf("redisadapter: broadcast: %w", err)
 	}
@@ -106,6 +110,9 @@ func (a *pubsub) BroadcastWithAck(
 }
 
 func (a *pubsub) request(r *rediswire.Request) ([]byte, error) {
+	if err := checkRooms(r.Target, r.Rooms); err != nil {
+		return nil, err
+	}
 	r.UID = a.uid
 	payload, err := rediswire.AppendRequest(nil, r)
 	if err != nil {
@@ -143,11 +150,14 @@ func (a *pubsub) Command(ctx context.Context, c adapter.Command, o adapter.Optio
 	default:
 		return nil
 	}
-	if err := a.Local.Command(ctx, c, o); err != nil || o.Flags.Local {
-		return err
+	if o.Flags.Local {
+		return a.Local.Command(ctx, c, o)
 	}
 	payload, err := a.request(&r)
 	if err != nil {
+		return err
+	}
+	if err := a.Local.Command(ctx, c, o); err != nil {
 		return err
 	}
 	return a.b.publish(ctx, a.common, payload)

@@ -3,6 +3,7 @@ package redisadapter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -76,8 +77,7 @@ func (a *pubsub) onRequest(_, payload string) error {
 		rediswire.RequestFetch, rediswire.RequestCustom:
 		return a.onQuestion(&r)
 	case rediswire.RequestJoin, rediswire.RequestLeave, rediswire.RequestDisconnect:
-		a.onCommand(&r)
-		return nil
+		return a.onCommand(&r)
 	case rediswire.RequestServerSide:
 		a.onServerSide(&r)
 		return nil
@@ -116,7 +116,7 @@ func (a *pubsub) onQuestion(r *rediswire.Request) error {
 }
 
 // onCommand makes sockets here join, leave or disconnect.
-func (a *pubsub) onCommand(r *rediswire.Request) {
+func (a *pubsub) onCommand(r *rediswire.Request) error {
 	c := adapter.Command{Disconnect: r.Type == rediswire.RequestDisconnect, CloseConn: r.Close}
 	switch r.Type {
 	case rediswire.RequestJoin:
@@ -128,15 +128,18 @@ func (a *pubsub) onCommand(r *rediswire.Request) {
 	if r.Socket != "" {
 		m, ok := a.host.Index().Lookup(r.Socket)
 		if !ok {
-			return
+			return nil
+		}
+		if slices.ContainsFunc(c.Join, longName) {
+			return errLongName
 		}
 		a.host.Command(m, c)
 		if r.ID != "" {
 			a.respond(r, rediswire.AppendDoneResponse(nil, r))
 		}
-		return
+		return nil
 	}
-	a.obey(c, r.Target)
+	return a.obey(c, r.Target)
 }
 
 // onServerSide tells the namespace's listeners.

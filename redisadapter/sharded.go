@@ -189,11 +189,14 @@ func (a *shard) Command(ctx context.Context, c adapter.Command, o adapter.Option
 	if !ok {
 		return nil
 	}
-	if err := a.Local.Command(ctx, c, o); err != nil || o.Flags.Local {
-		return err
+	if o.Flags.Local {
+		return a.Local.Command(ctx, c, o)
 	}
 	payload, err := a.encode(&x)
 	if err != nil {
+		return err
+	}
+	if err := a.Local.Command(ctx, c, o); err != nil {
 		return err
 	}
 	return a.b.publish(ctx, a.common, payload)
