@@ -56,6 +56,9 @@ type format interface {
 	// listens gives the channels that answers for a namespace come by.
 	listens(nsp string) ([]string, error)
 
+	// mayAsk is nil where a question does no harm.
+	mayAsk(ctx context.Context, nsp string) error
+
 	// servers counts those that will hear a question.
 	servers(ctx context.Context, nsp string) (int, error)
 
@@ -152,6 +155,9 @@ func (c *core) release(nsp string, l *listening) {
 // begin opens a question and makes ready for its answers. end must be called.
 func (c *core) begin(ctx context.Context, q *question) (r *adapter.Request, end func(), err error) {
 	if err := c.out.Health(); err != nil {
+		return nil, nil, fmt.Errorf("emitter: %w", err)
+	}
+	if err := c.format.mayAsk(ctx, q.nsp); err != nil {
 		return nil, nil, fmt.Errorf("emitter: %w", err)
 	}
 	release, err := c.listen(ctx, q.nsp)

@@ -74,9 +74,8 @@ type capture struct {
 	Name     string
 	Commands []struct {
 		Channel string
-		Payload string `json:"payload_hex"`
-		Text    string `json:"payload_text"`
-		Args    []struct{ Text string }
+		Payload string   `json:"payload_hex"`
+		Args    []string // of XADD, the fields alone
 	}
 }
 
@@ -97,8 +96,8 @@ func captures(t *testing.T, file string) []capture {
 			list = append(list, v)
 		}
 	}
-	if len(list) < 6 {
-		t.Fatalf("%s has only %d of the actions", file, len(list))
+	if len(list) == 0 {
+		t.Fatalf("%s has none of the actions", file)
 	}
 	return list
 }

@@ -40,7 +40,22 @@ func formats() map[string]format {
 	} {
 		all["sharded, "+string(mode)] = shardedFormat(redisadapter.ShardedOptions{Mode: mode})
 	}
+	all["streams"] = streamsFormat(redisadapter.StreamsOptions{})
+	all["streams, sharded pub/sub"] = streamsFormat(redisadapter.StreamsOptions{ShardedPubSub: true, StreamCount: 3})
 	return all
+}
+
+func streamsFormat(o redisadapter.StreamsOptions) format {
+	o.Block = 100 * time.Millisecond // a server that is closed need not wait longer. All drivers here keep streams.
+	return format{
+		func(d redisadapter.Driver) adapter.Cluster {
+			return redisadapter.Streams(d.(redisadapter.StreamDriver), o)
+		},
+		func(d redisadapter.Driver, fault func(error)) (*emitter.Emitter, error) {
+			o.OnFault = on(fault)
+			return emitter.Streams(d.(redisadapter.StreamDriver), o)
+		},
+	}
 }
 
 func pubsubFormat(o redisadapter.PubSubOptions) format {

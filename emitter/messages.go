@@ -38,6 +38,8 @@ func (f *messages) listens(nsp string) ([]string, error) {
 	return []string{c.Own}, err
 }
 
+func (f *messages) mayAsk(context.Context, string) error { return nil }
+
 func (f *messages) servers(ctx context.Context, nsp string) (int, error) {
 	c, err := f.channels(nsp)
 	if err != nil {

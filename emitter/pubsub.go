@@ -107,6 +107,8 @@ func (f *pubsub) listens(nsp string) ([]string, error) {
 	return []string{c.Response, c.Own}, err
 }
 
+func (f *pubsub) mayAsk(context.Context, string) error { return nil }
+
 func (f *pubsub) servers(ctx context.Context, nsp string) (int, error) {
 	c, err := f.channels(nsp)
 	if err != nil {

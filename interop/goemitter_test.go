@@ -19,6 +19,21 @@ var goEmitters = map[string]func(testing.TB, *testkit.Redis) (*emitter.Emitter, 
 	"sharded, static":          shardedEmitter(redisadapter.StaticSubscriptions),
 	"sharded, dynamic":         shardedEmitter(redisadapter.DynamicSubscriptions),
 	"sharded, dynamic-private": shardedEmitter(redisadapter.DynamicPrivateSubscriptions),
+	"streams":                  streamsEmitter(redisadapter.StreamsOptions{}),
+	"streams, sharded pub/sub": streamsEmitter(redisadapter.StreamsOptions{
+		ShardedPubSub: true, StreamName: "events", ChannelPrefix: "chan",
+	}),
+	"streams 0.2": streamsEmitter(redisadapter.StreamsOptions{}),
+}
+
+func streamsEmitter(o redisadapter.StreamsOptions) func(testing.TB, *testkit.Redis) (*emitter.Emitter, error) {
+	return func(t testing.TB, redis *testkit.Redis) (*emitter.Emitter, error) {
+		d, ok := connect(t, redis).(redisadapter.StreamDriver)
+		if !ok {
+			t.Fatal("the driver keeps no streams")
+		}
+		return emitter.Streams(d, o)
+	}
 }
 
 func shardedEmitter(mode redisadapter.SubscriptionMode) func(testing.TB, *testkit.Redis) (*emitter.Emitter, error) {
