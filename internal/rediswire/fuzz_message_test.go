@@ -54,9 +54,6 @@ func useMessage(t *testing.T, m *Message) {
 }
 
 func alike(a, b *Message) bool {
-	if a.Target.Nobody { // which is not written
-		return true
-	}
 	return a.Type == b.Type && a.UID == b.UID && a.Namespace == b.Namespace && a.RequestID == b.RequestID &&
 		a.Packet.Event == b.Packet.Event && len(a.Packet.Args) == len(b.Packet.Args) && len(a.Args) == len(b.Args) &&
 		slices.Equal(a.Rooms, b.Rooms) && slices.Equal(a.Target.Rooms, b.Target.Rooms) &&
@@ -217,7 +214,7 @@ func TestParse_Mutations(t *testing.T) {
 		corpus [][]byte
 		read   func(t *testing.T, r *rand.Rand, b []byte) bool
 	}{
-		{"message", messages, func(t *testing.T, _ *rand.Rand, b []byte) bool { //nolint:thelper // it is the test
+		{"message", messages, func(t *testing.T, _ *rand.Rand, b []byte) bool {
 			m, err := ParseMessage(b)
 			if !knownError(t, err) {
 				return false
@@ -225,7 +222,7 @@ func TestParse_Mutations(t *testing.T) {
 			useMessage(t, &m)
 			return true
 		}},
-		{"entry", entries, func(t *testing.T, r *rand.Rand, b []byte) bool { //nolint:thelper // it is the test
+		{"entry", entries, func(t *testing.T, r *rand.Rand, b []byte) bool {
 			kind := strconv.Itoa(r.IntN(15))
 			m, err := ParseEntry([]string{"uid", "x", "nsp", "/", "type", kind, "data", string(b)})
 			if !knownError(t, err) {
@@ -234,7 +231,7 @@ func TestParse_Mutations(t *testing.T) {
 			useMessage(t, &m)
 			return true
 		}},
-		{"session", sessions, func(t *testing.T, _ *rand.Rand, b []byte) bool { //nolint:thelper // it is the test
+		{"session", sessions, func(t *testing.T, _ *rand.Rand, b []byte) bool {
 			s, err := ParseSession(base64.StdEncoding.EncodeToString(b))
 			if !knownError(t, err) {
 				return false
@@ -242,7 +239,7 @@ func TestParse_Mutations(t *testing.T) {
 			useSession(t, &s)
 			return true
 		}},
-		{"classic", classic, func(t *testing.T, _ *rand.Rand, b []byte) bool { return readClassic(t, b) }}, //nolint:thelper // it is the test
+		{"classic", classic, func(t *testing.T, _ *rand.Rand, b []byte) bool { return readClassic(t, b) }},
 	}
 	for i, c := range readers {
 		t.Run(c.name, func(t *testing.T) {

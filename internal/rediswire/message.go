@@ -97,6 +97,9 @@ func (m *Message) check() error {
 	default:
 		return fmt.Errorf("%w: type %d", ErrMessage, m.Type)
 	}
+	if err == nil && m.Target.Nobody {
+		err = fmt.Errorf("%w: to nobody", ErrMessage) // it would go to everybody
+	}
 	if err == nil && (!PlainUID(m.UID) || m.Namespace == "") {
 		err = fmt.Errorf("%w: without sender or namespace", ErrMessage)
 	}

@@ -446,6 +446,7 @@ func TestAppendMessage_RefusesHarm(t *testing.T) {
 		"reserved event":         {Type: MessageBroadcast, Packet: *event("connect_error")},
 		"reserved on the server": {Type: MessageServerSide, Packet: *event("new_namespace")},
 		"uid with a separator":   {Type: MessageJoin, UID: "a#b", Namespace: "/"},
+		"to nobody":              {Type: MessageJoin, Target: Target{Nobody: true}},
 		"no value":               with(parser.Value(make(chan int))),
 		"broken JSON":            with(parser.RawJSON([]byte(`{"a":`))),
 		"broken MessagePack":     with(parser.RawMsgpack([]byte{0x92, 1})),
@@ -517,85 +518,6 @@ func TestAppendMessage_Binary(t *testing.T) {
 		`"opts":{"rooms":[],"except":[],"flags":{}}}`
 	if err != nil || fields[7] != want {
 		t.Errorf("%q %v", fields, err)
-	}
-}
-
-func TestShardChannels_Golden(t *testing.T) {
-	t.Parallel()
-	v := load(t, "sharded-dynamic.json")[0]
-	for i, nsp := range []string{"/", "/chat"} {
-		c, err := NewShardChannels("socket.io", nsp, []string{shardA, shardChat}[i])
-		if err != nil || c.Common != v.Commands[2*i].Args[0] || c.Own != v.Commands[2*i+1].Args[0] {
-			t.Errorf("%+v %v, want %q", c, err, v.Commands[2*i:2*i+2])
-		}
-		if got, want := c.Room("a#*"), "socket.io#"+nsp+"#a#*#"; got != want || c.Response("u") != "socket.io#"+nsp+"#u#" {
-			t.Errorf("%q, want %q", got, want)
-		}
-	}
-	if _, err := NewShardChannels("k", "/a\nb", "u"); !errors.Is(err, ErrNamespace) {
-		t.Error(err)
-	}
-}
-
-func TestSession_RoundTrip(t *testing.T) {
-	t.Parallel()
-	for name, data := range map[string]parser.Arg{
-		"none":   {},
-		"null":   parser.Value(nil),
-		"object": parser.Value(map[string]any{"a": 1, "value": []any{"x"}}),
-		"array":  parser.Value([]int{1, 2}),
-		"text":   parser.Value("t"),
-	} {
-		in := adapter.Session{ID: "sid", PID: "pid", Namespace: "/n", Rooms: []string{"sid", "r\u20ac"}, Data: data, Min: "1-2"}
-		b, err := AppendSession([]byte("x"), &in)
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		out, err := ParseSession(string(b[1:]))
-		if err != nil || out.ID != in.ID || out.PID != in.PID || out.Namespace != in.Namespace ||
-			!slices.Equal(out.Rooms, in.Rooms) || out.Min != in.Min || out.Data.IsZero() != data.IsZero() {
-			t.Fatalf("%s: %+v %v", name, out, err)
-		}
-		if !data.IsZero() && text(t, out.Data) != text(t, data) {
-			t.Errorf("%s: %s", name, text(t, out.Data))
-		}
-		// Node gives what it finds to the application, which relies on an object.
-		v, err := checked(unbase64(t, string(b[1:])))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, _ := v.object()
-		for key, v, ok := c.field(); ok; key, v, ok = c.field() {
-			if _, object := v.object(); string(key) == "data" && !object {
-				t.Errorf("%s: %x is no object", name, v.b)
-			}
-		}
-	}
-	if b, err := AppendSession(nil, &adapter.Session{ID: "s", PID: "p", Data: parser.Value(make(chan int))}); err == nil {
-		t.Errorf("%s", b)
-	}
-}
-
-func TestParseSession_Refuses(t *testing.T) {
-	t.Parallel()
-	for name, raw := range map[string]string{
-		"nothing":         "",
-		"no map":          "\x90",
-		"no sid":          "\x81\xa3pid\xa1p",
-		"no pid":          "\x81\xa3sid\xa1s",
-		"sid is a number": "\x82\xa3pid\xa1p\xa3sid\x01",
-		"rooms is text":   "\x83\xa3pid\xa1p\xa3sid\xa1s\xa5rooms\xa1r",
-		"JSON":            `{"sid":"s","pid":"p"}`,
-		"two":             "\x80\x80",
-		"wrapped nothing": "\x84\xa3pid\xa1p\xa3sid\xa1s\xa4form\xa7wrapped\xa4data\x80",
-		"2^32-1":          "\xdf\xff\xff\xff\xff",
-	} {
-		if s, err := ParseSession(base64.StdEncoding.EncodeToString([]byte(raw))); !errors.Is(err, ErrMalformed) {
-			t.Errorf("%s: %+v %v", name, s, err)
-		}
-	}
-	if _, err := ParseSession("no base64"); !errors.Is(err, ErrMalformed) {
-		t.Error(err)
 	}
 }
 

@@ -2,7 +2,7 @@ package rediswire
 
 import (
 	"bytes"
-	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -71,11 +71,15 @@ func goldenMessages() []goldenMessage {
 		{"remote socket: emit with acknowledgement", ask("738b717791b94a03", event("q"),
 			timed(500, target([]string{sidB}, nil, flags{Single: true})))},
 		{"fetchSockets: all", Message{Type: MessageFetch, RequestID: "e97c647c20355045"}},
-		{"fetchSockets: room and except", Message{Type: MessageFetch, RequestID: "60904a9a3857db9f",
-			Target: target([]string{"room1"}, []string{"onA"}, flags{})}},
+		{"fetchSockets: room and except", Message{
+			Type: MessageFetch, RequestID: "60904a9a3857db9f",
+			Target: target([]string{"room1"}, []string{"onA"}, flags{}),
+		}},
 		{"socketsJoin: all", Message{Type: MessageJoin, Rooms: []string{"j1"}}},
-		{"socketsJoin: filtered, several rooms", Message{Type: MessageJoin, Rooms: []string{"j2", "j3"},
-			Target: target([]string{"onB"}, []string{"x"}, flags{})}},
+		{"socketsJoin: filtered, several rooms", Message{
+			Type: MessageJoin, Rooms: []string{"j2", "j3"},
+			Target: target([]string{"onB"}, []string{"x"}, flags{}),
+		}},
 		{"socketsLeave", Message{Type: MessageLeave, Rooms: []string{"j2", "j1"}, Target: roomsOf("onB")}},
 		{"disconnectSockets: close=true", Message{Type: MessageDisconnect, Close: true, Target: roomsOf("room1")}},
 		{"serverSideEmit", side("", event("hello", 1, map[string]int{"a": 2}))},
@@ -88,10 +92,14 @@ func goldenMessages() []goldenMessage {
 var answers = []goldenMessage{
 	{"broadcast with acknowledgement: everyone answers", Message{Type: MessageCount, RequestID: "671811d211084590", Count: 1}},
 	{"broadcast with acknowledgement: nobody in the room", Message{Type: MessageCount, RequestID: "66bd3f34cbb8de5a"}},
-	{"broadcast with acknowledgement: everyone answers", Message{Type: MessageAck, RequestID: "671811d211084590",
-		Args: []parser.Arg{parser.Value("ack from b"), parser.Value("second")}}},
-	{"serverSideEmit: with acknowledgement", Message{Type: MessageServerSideResponse, RequestID: "21b84b5f92b70041",
-		Args: []parser.Arg{parser.Value("from B")}}},
+	{"broadcast with acknowledgement: everyone answers", Message{
+		Type: MessageAck, RequestID: "671811d211084590",
+		Args: []parser.Arg{parser.Value("ack from b"), parser.Value("second")},
+	}},
+	{"serverSideEmit: with acknowledgement", Message{
+		Type: MessageServerSideResponse, RequestID: "21b84b5f92b70041",
+		Args: []parser.Arg{parser.Value("from B")},
+	}},
 }
 
 func sent(tb testing.TB, file, name string) (payloads [][]byte, entries [][]string) {
@@ -280,32 +288,19 @@ func TestStreamName_Golden(t *testing.T) {
 	}
 }
 
-func TestSession_Golden(t *testing.T) {
+func TestShardChannels_Golden(t *testing.T) {
 	t.Parallel()
-	n := 0
-	for _, v := range load(t, "streams-recovery-0.3.1.json") {
-		for _, c := range v.Commands {
-			if c.Command != "SET" {
-				continue
-			}
-			n++
-			s, err := ParseSession(c.Args[1])
-			if err != nil || s.Namespace != "" || !strings.HasSuffix(c.Args[0], s.PID) || len(s.ID) != 20 ||
-				!slices.Equal(s.Rooms, []string{s.ID, "room1", "onB"}) || !s.Data.HasBinary() {
-				t.Fatalf("%+v %v", s, err)
-			}
-			raw, err := AppendSession(nil, &s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			// Node's keys stand first, in its order.
-			want := hex.EncodeToString(unbase64(t, c.Args[1])[1:])
-			if got := hex.EncodeToString(unbase64(t, string(raw))[1:]); !strings.HasPrefix(got, want) {
-				t.Errorf("%s\n%s", got, want)
-			}
+	v := load(t, "sharded-dynamic.json")[0]
+	for i, nsp := range []string{"/", "/chat"} {
+		c, err := NewShardChannels("socket.io", nsp, []string{shardA, shardChat}[i])
+		if err != nil || c.Common != v.Commands[2*i].Args[0] || c.Own != v.Commands[2*i+1].Args[0] {
+			t.Errorf("%+v %v, want %q", c, err, v.Commands[2*i:2*i+2])
+		}
+		if got, want := c.Room("a#*"), "socket.io#"+nsp+"#a#*#"; got != want || c.Response("u") != "socket.io#"+nsp+"#u#" {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if n == 0 {
-		t.Error("no session")
+	if _, err := NewShardChannels("k", "/a\nb", "u"); !errors.Is(err, ErrNamespace) {
+		t.Error(err)
 	}
 }
