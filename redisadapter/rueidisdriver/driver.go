@@ -1,19 +1,20 @@
-// Package rueidisdriver reaches Redis through rueidis, for the adapters of redisadapter. It uses two connections, one
-// to publish and one to subscribe.
+// Package rueidisdriver reaches Redis, or Valkey, through rueidis, for the adapters of redisadapter: one Redis, a master
+// to publish to with a replica to subscribe at, what Sentinels watch, and a Redis Cluster.
 //
-// Not in this package: what is published (redisadapter); Redis Cluster.
+// It uses one connection for commands to each Redis that gets any, one for subscriptions (in a Redis Cluster one more to
+// each master that has Sharded ones) and one for each stream that is being read.
+//
+// Not in this package: what is published (redisadapter).
 package rueidisdriver
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -21,41 +22,118 @@ import (
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
-// ErrCluster is returned by New for the addresses of a Redis Cluster.
-var ErrCluster = errors.New("rueidisdriver: redis cluster is not supported")
+// ErrAddresses is returned by New for the addresses of a Redis Cluster.
+var ErrAddresses = errors.New("rueidisdriver: several addresses, and neither Sentinel.MasterSet nor NewCluster")
 
-const defaultWriteTimeout = 5 * time.Second
+const (
+	defaultWriteTimeout = 5 * time.Second
+	probeTimeout        = time.Second // of a question about the state of Redis
+	probeEvery          = time.Second // between such questions
+	minBackoff          = 50 * time.Millisecond
+	maxBackoff          = time.Second
+)
 
-// driver implements redisadapter.Driver.
+// driver implements redisadapter.StreamDriver.
 type driver struct {
-	option rueidis.ClientOption
-	addr   string // for errors
+	option rueidis.ClientOption // of every connection
+	addr   string               // for errors
 
-	ctx    context.Context // of all dials; ends with Close
+	// Either publisher and listener, which may be the same, or cluster.
+	publisher, listener *node
+	cluster             *cluster
+	sentinels           *sentinels // nil without Sentinel
+
+	ctx    context.Context // of all dials and goroutines; ends with Close
 	cancel context.CancelFunc
 
-	making atomic.Bool // the client is being made, which shall not dial
-
-	running sync.WaitGroup // goroutines of subscriptions
+	running sync.WaitGroup // goroutines
 
 	mu     sync.Mutex
-	client rueidis.Client // made at first use
+	nodes  []*node
+	conns  map[*boundConn]struct{}
 	closed bool
+	twins  *bool // whether publisher and listener are the same Redis by two names; nil while unknown
 }
 
-// New makes a driver with that option; nothing is dialed yet. Several addresses are those of Sentinels: a Redis
-// Cluster is ErrCluster. Where they are zero, ConnWriteTimeout, after which an unresponsive Redis counts as lost, is 5 s,
-// and the buffers of a connection are 64 KiB.
-func New(o rueidis.ClientOption) (redisadapter.Driver, error) {
-	if len(o.InitAddress) == 0 {
-		return nil, errors.New("rueidisdriver: no address")
+// New makes a driver with that option; nothing is dialed yet. One address is that of a Redis, several are those of the
+// Sentinels that watch Sentinel.MasterSet. Where they are zero, ConnWriteTimeout, after which an unresponsive Redis counts
+// as lost, is 5 s, and the buffers of a connection are 64 KiB.
+func New(o rueidis.ClientOption) (redisadapter.StreamDriver, error) {
+	if len(o.InitAddress) > 1 && o.Sentinel.MasterSet == "" {
+		return nil, ErrAddresses
 	}
-	if o.Sentinel.MasterSet == "" {
-		if len(o.InitAddress) > 1 {
-			return nil, ErrCluster
+	d, err := newDriver(o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Sentinel.MasterSet != "" {
+		d.sentinels = newSentinels(d, o)
+		d.publisher = d.newNode(d.addr, d.option, d.sentinels.resolve)
+	} else {
+		d.publisher = d.newNode(d.addr, d.option, nil)
+	}
+	d.listener = d.publisher
+	return d, nil
+}
+
+// NewSplit makes a driver that publishes to one Redis, and keeps streams there, and subscribes at another one, which is a
+// replica of the first. Both options are as for New with one address.
+//
+// Redis counts only the subscribers of the one that is asked. Subscribers asks both and gives the sum, so servers that
+// subscribe at a third Redis are not in it, and a Node server that publishes to the master and counts there does not see
+// those that subscribe at a replica: as among Node servers, it then does not wait for their answers.
+func NewSplit(publish, subscribe rueidis.ClientOption) (redisadapter.StreamDriver, error) {
+	for _, o := range []rueidis.ClientOption{publish, subscribe} {
+		if len(o.InitAddress) > 1 || o.Sentinel.MasterSet != "" {
+			return nil, errors.New("rueidisdriver: a split is between two single Redis")
 		}
-		o.ForceSingleClient = true
 	}
+	d, err := newDriver(publish)
+	if err != nil {
+		return nil, err
+	}
+	if len(subscribe.InitAddress) == 0 {
+		return nil, errNoAddress
+	}
+	d.publisher = d.newNode(d.addr, d.option, nil)
+	d.listener = d.newNode(subscribe.InitAddress[0], common(subscribe), nil)
+	return d, nil
+}
+
+// NewCluster makes a driver for the Redis Cluster that the addresses belong to; one that answers is enough.
+//
+// Channels and patterns are published and subscribed at one master, which the driver chooses, over one connection each.
+// Channels of SPUBLISH, streams and keys are those of the master that has their slot, also when that changes: a channel is
+// subscribed again as soon as Redis says that its slot has gone, and within about 1 s when it does not say so.
+func NewCluster(o rueidis.ClientOption) (redisadapter.StreamDriver, error) {
+	if o.Sentinel.MasterSet != "" || o.SelectDB != 0 {
+		return nil, errors.New("rueidisdriver: a Redis Cluster has neither Sentinels nor databases")
+	}
+	d, err := newDriver(o)
+	if err != nil {
+		return nil, err
+	}
+	d.cluster = newCluster(d, o.InitAddress)
+	return d, nil
+}
+
+var errNoAddress = errors.New("rueidisdriver: no address")
+
+func newDriver(o rueidis.ClientOption) (*driver, error) {
+	if len(o.InitAddress) == 0 {
+		return nil, errNoAddress
+	}
+	d := &driver{
+		option: common(o), addr: strings.Join(o.InitAddress, ", "), conns: map[*boundConn]struct{}{},
+	}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// common is what holds for every connection.
+func common(o rueidis.ClientOption) rueidis.ClientOption {
+	o.ForceSingleClient = true
+	o.Sentinel = rueidis.SentinelOption{}
 	o.DisableCache = true
 	o.DisableRetry = true
 	o.PipelineMultiplex = -1  // one connection, which keeps the order
@@ -69,191 +147,96 @@ func New(o rueidis.ClientOption) (redisadapter.Driver, error) {
 	if o.WriteBufferEachConn == 0 {
 		o.WriteBufferEachConn = 64 << 10
 	}
-	d := &driver{
-		addr: strings.Join(o.InitAddress, ", "),
-	}
-	d.ctx, d.cancel = context.WithCancel(context.Background())
-	o.DialCtxFn = d.dialer(o)
-	d.option = o
-	return d, nil
-}
-
-// FromURL makes a driver from redis://, rediss:// or unix:// with user, password and database as
-// redis-cli takes them. Errors do not repeat the URL, since it may have a password.
-func FromURL(s string) (redisadapter.Driver, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, errors.New("rueidisdriver: malformed URL")
-	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix", "valkey", "valkeys":
-	default:
-		return nil, fmt.Errorf("rueidisdriver: scheme %q is none of redis, rediss and unix", u.Scheme)
-	}
-	o, err := rueidis.ParseURL(s)
-	if err != nil {
-		return nil, fmt.Errorf("rueidisdriver: URL of %s: malformed database or option", u.Host)
-	}
-	return New(o)
-}
-
-// dialError is the error of a dial: nothing was sent.
-type dialError struct{ err error }
-
-func (e *dialError) Error() string { return e.err.Error() }
-
-func (e *dialError) Unwrap() error { return e.err }
-
-var errNotYet = errors.New("rueidisdriver: not yet")
-
-// dialer makes dials end with the driver, and their errors known as such.
-func (d *driver) dialer(
-	o rueidis.ClientOption,
-) func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) {
-	return func(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-		if d.making.Load() {
-			return nil, errNotYet
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(d.ctx, cancel)()
-		nc, err := dial(ctx, o, addr, dialer, config)
-		if err != nil {
-			return nil, &dialError{err}
-		}
-		return &boundConn{nc, context.AfterFunc(d.ctx, func() { _ = nc.Close() })}, nil
-	}
-}
-
-// boundConn is closed when the driver is, so that a Redis that accepts and says nothing delays no Close.
-type boundConn struct {
-	net.Conn
-
-	unbind func() bool
-}
-
-func (c *boundConn) Close() error {
-	c.unbind()
-	return c.Conn.Close()
-}
-
-func dial(ctx context.Context, o rueidis.ClientOption, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-	switch {
-	case o.DialCtxFn != nil:
-		return o.DialCtxFn(ctx, addr, dialer, config)
-	case config != nil:
-		return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", addr)
-	default:
-		return dialer.DialContext(ctx, "tcp", addr)
-	}
-}
-
-// use gives the client, which it makes at the first call. With Sentinel that takes as long as reaching one of them.
-func (d *driver) use() (rueidis.Client, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, redisadapter.ErrClosed
-	}
-	if d.client != nil {
-		return d.client, nil
-	}
-	single := d.option.ForceSingleClient
-	d.making.Store(single)
-	client, err := rueidis.NewClient(d.option)
-	d.making.Store(false)
-	// For a single Redis there is a client in spite of the error, which dials when it is used, under a context.
-	if undialed := single && errors.Is(err, errNotYet); client == nil || err != nil && !undialed {
-		if client != nil {
-			client.Close()
-		}
-		return nil, d.fail(err)
-	}
-	d.client = client
-	return client, nil
+	return o
 }
 
 // fail adds the address to an error.
 func (d *driver) fail(err error) error {
-	return fmt.Errorf("rueidisdriver: redis at %s: %w", d.addr, err)
-}
-
-// Connect sends a PING.
-func (d *driver) Connect(ctx context.Context) error {
-	client, err := d.use()
-	if err != nil {
+	if named := (*nodeError)(nil); errors.As(err, &named) {
 		return err
 	}
-	if err := client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
-		return d.fail(err)
+	return &nodeError{d.addr, err}
+}
+
+// nodeError says where an error is from.
+type nodeError struct {
+	addr string
+	err  error
+}
+
+func (e *nodeError) Error() string {
+	return fmt.Sprintf("rueidisdriver: redis at %s: %v", e.addr, e.err)
+}
+
+func (e *nodeError) Unwrap() error { return e.err }
+
+// start starts a goroutine of the driver, or tells that the driver is closed.
+func (d *driver) start(f func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.running.Go(f)
+	return true
+}
+
+// Connect sends a PING to where commands go and to where subscriptions are.
+func (d *driver) Connect(ctx context.Context) error {
+	nodes := []*node{d.publisher, d.listener}
+	if d.cluster != nil {
+		home, err := d.cluster.home(ctx)
+		if err != nil {
+			return err
+		}
+		nodes = []*node{home}
+	}
+	for _, n := range slices.Compact(nodes) {
+		if err := n.ready(ctx); err != nil {
+			return n.fail(err)
+		}
 	}
 	return nil
 }
 
-// Publish sends the batch in one pipeline.
-func (d *driver) Publish(ctx context.Context, messages []redisadapter.Publication) []error {
-	return d.run(ctx, batch{
-		n: len(messages),
-		build: func(b rueidis.Builder, i int) rueidis.Completed {
-			m := &messages[i]
-			// The payload does not change and is only read.
-			payload := rueidis.BinaryString(m.Payload)
-			if m.Sharded {
-				return b.Spublish().Channel(m.Channel).Message(payload).Build()
-			}
-			return b.Publish().Channel(m.Channel).Message(payload).Build()
-		},
-	})
+// at gives where a key or a sharded channel is.
+func (d *driver) at(ctx context.Context, key string) (*node, error) {
+	if d.cluster == nil {
+		return d.publisher, nil
+	}
+	return d.cluster.owner(ctx, slotOf(key))
 }
 
-// Subscribers sends a PUBSUB NUMSUB.
-func (d *driver) Subscribers(ctx context.Context, channel string) (int, error) {
-	return d.count(ctx, channel, func(c rueidis.Client) rueidis.Completed {
-		return c.B().PubsubNumsub().Channel(channel).Build()
-	})
+// track notes a connection until it is closed.
+func (d *driver) track(c *boundConn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.conns[c] = struct{}{}
+	return true
 }
 
-// ShardSubscribers sends a PUBSUB SHARDNUMSUB.
-func (d *driver) ShardSubscribers(ctx context.Context, channel string) (int, error) {
-	return d.count(ctx, channel, func(c rueidis.Client) rueidis.Completed {
-		return c.B().PubsubShardnumsub().Channel(channel).Build()
-	})
+func (d *driver) untrack(c *boundConn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.conns, c)
 }
 
-func (d *driver) count(
-	ctx context.Context, channel string, command func(rueidis.Client) rueidis.Completed,
-) (int, error) {
-	client, err := d.use()
-	if err != nil {
-		return 0, err
-	}
-	r, err := d.ask(ctx, func(rueidis.Builder) rueidis.Completed { return command(client) })
-	if err != nil {
-		return 0, err
-	}
-	counts, err := r.AsIntMap()
-	if err != nil {
-		return 0, d.fail(err)
-	}
-	return int(counts[channel]), nil
-}
-
-// ask sends a command that changes nothing, twice where the connection is found to be lost.
-func (d *driver) ask(ctx context.Context, build func(rueidis.Builder) rueidis.Completed) (r rueidis.RedisResult, err error) {
-	client, err := d.use()
-	if err != nil {
-		return r, err
-	}
-	for range 2 {
-		r = client.Do(ctx, build(client.B()))
-		if err = r.NonRedisError(); err == nil || ctx.Err() != nil {
-			break
+// drop closes the connections that which picks.
+func (d *driver) drop(which func(*boundConn) bool) {
+	var conns []net.Conn
+	d.mu.Lock()
+	for c := range d.conns {
+		if which(c) {
+			conns = append(conns, c.Conn)
 		}
 	}
-	if err = r.Error(); err != nil && !rueidis.IsRedisNil(err) {
-		return r, d.fail(err)
+	d.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close() // its reader tells
 	}
-	return r, err
 }
 
 // Close closes the connections.
@@ -265,11 +248,13 @@ func (d *driver) Close() error {
 		return nil
 	}
 	d.closed = true
-	client := d.client
+	nodes := d.nodes
 	d.mu.Unlock()
-	d.running.Wait() // their contexts are done
-	if client != nil {
-		client.Close()
+	// A Redis that accepts and says nothing delays no Close.
+	d.drop(func(*boundConn) bool { return true })
+	d.running.Wait()
+	for _, n := range nodes {
+		n.close()
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (r *recorder) losses() (lost, restored int) {
 	return len(r.lost), r.restored
 }
 
-func newDriver(t *testing.T, url string) redisadapter.Driver {
+func openDriver(t *testing.T, url string) redisadapter.Driver {
 	t.Helper()
 	d, err := FromURL(url)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestDriver_PublishSubscribe(t *testing.T) {
 	for name, url := range map[string]string{"RESP3": redis.URL(), "RESP2": redis.URL() + "?protocol=2"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDriver(t, url)
+			d := openDriver(t, url)
 			if err := d.Connect(bounded(t)); err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestDriver_PublishSubscribe(t *testing.T) {
 func TestDriver_Restart(t *testing.T) {
 	t.Parallel()
 	redis := testkit.StartRedis(t)
-	d := newDriver(t, redis.URL())
+	d := openDriver(t, redis.URL())
 	r := &recorder{}
 	s, err := d.Subscribe(bounded(t), r)
 	if err != nil {
@@ -184,7 +184,7 @@ func TestDriver_Mute(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	d := newDriver(t, "redis://"+l.Addr().String())
+	d := openDriver(t, "redis://"+l.Addr().String())
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := d.Connect(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), l.Addr().String()) {
@@ -201,19 +201,12 @@ func TestDriver_Mute(t *testing.T) {
 func TestDriver_Password(t *testing.T) {
 	t.Parallel()
 	redis := testkit.StartRedis(t)
-	admin := newDriver(t, redis.URL()).(*driver)
-	if err := admin.Connect(bounded(t)); err != nil {
-		t.Fatal(err)
-	}
-	set := admin.client.B().Arbitrary("ACL", "SETUSER", "sockeye", "on", ">secret", "~*", "&*", "+@all").Build()
-	if err := admin.client.Do(bounded(t), set).Error(); err != nil {
-		t.Fatal(err)
-	}
-	right := newDriver(t, "redis://sockeye:secret@"+redis.Addr+"/3")
+	redis.Do("ACL", "SETUSER", "sockeye", "on", ">secret", "~*", "&*", "+@all")
+	right := openDriver(t, "redis://sockeye:secret@"+redis.Addr+"/3")
 	if err := right.Connect(bounded(t)); err != nil {
 		t.Error(err)
 	}
-	wrong := newDriver(t, "redis://sockeye:hush@"+redis.Addr)
+	wrong := openDriver(t, "redis://sockeye:hush@"+redis.Addr)
 	err := wrong.Connect(bounded(t))
 	if err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), redis.Addr) {
 		t.Errorf("error %v", err)

@@ -3,6 +3,7 @@ package rueidisdriver
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,8 @@ var (
 func (d *driver) Append(ctx context.Context, entries []redisadapter.Append) (ids []string, errs []error) {
 	ids = make([]string, len(entries))
 	errs = d.run(ctx, batch{
-		n: len(entries),
+		n:   len(entries),
+		key: func(i int) (string, bool) { return entries[i].Stream, true },
 		build: func(b rueidis.Builder, i int) rueidis.Completed {
 			e := &entries[i]
 			c := b.Arbitrary("XADD").Keys(e.Stream)
@@ -43,64 +45,92 @@ func (d *driver) Append(ctx context.Context, entries []redisadapter.Append) (ids
 func (d *driver) Read(
 	ctx context.Context, stream, after string, count int, block time.Duration,
 ) ([]redisadapter.Entry, error) {
-	client, err := d.use()
+	n, err := d.at(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
-	// BLOCK 0 is for ever.
-	block = max(block, time.Millisecond)
-	limited, cancel := context.WithTimeout(ctx, block+d.option.ConnWriteTimeout)
+	block = max(block, time.Millisecond) // BLOCK 0 is for ever
+	asking := false
+	for range 3 {
+		var es []redisadapter.Entry
+		es, err = n.read(ctx, stream, after, count, block, asking)
+		if err == nil {
+			return es, nil
+		}
+		if ctx.Err() != nil {
+			return nil, n.fail(context.Cause(ctx))
+		}
+		err = n.fail(err)
+		if d.cluster == nil {
+			break
+		}
+		other, ask := d.cluster.follow(n, slotOf(stream), err)
+		if other == nil {
+			break
+		}
+		n, asking = other, ask
+	}
+	return nil, err
+}
+
+func (n *node) read(
+	ctx context.Context, stream, after string, count int, block time.Duration, asking bool,
+) ([]redisadapter.Entry, error) {
+	client, err := n.dedicated()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, block+n.option.ConnWriteTimeout)
 	defer cancel()
 	// A command that blocks gets a connection that no other command uses meanwhile.
-	r := client.Do(limited, client.B().Xread().Count(int64(count)).Block(block.Milliseconds()).Streams().
-		Key(stream).Id(after).Build())
-	lists, err := r.AsXReadSlices()
-	switch {
-	case rueidis.IsRedisNil(err):
-		return nil, nil
-	case err == nil:
-		return entries(lists[stream]), nil
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
+	b := client.B()
+	commands := []rueidis.Completed{
+		b.Xread().Count(int64(count)).Block(block.Milliseconds()).Streams().Key(stream).Id(after).Build(),
 	}
-	return nil, d.fail(err)
+	if asking {
+		commands = slices.Insert(commands, 0, b.Asking().Build())
+	}
+	results := client.DoMulti(ctx, commands...)
+	lists, err := results[len(results)-1].AsXReadSlices()
+	if rueidis.IsRedisNil(err) {
+		return nil, nil
+	}
+	return entries(lists[stream]), err
 }
 
 // Range sends an XRANGE.
-func (d *driver) Range(ctx context.Context, stream, first, last string, count int) ([]redisadapter.Entry, error) {
-	r, err := d.ask(ctx, func(b rueidis.Builder) rueidis.Completed {
+func (d *driver) Range(
+	ctx context.Context, stream, first, last string, count int,
+) (list []redisadapter.Entry, err error) {
+	err = d.ask(ctx, stream, func(b rueidis.Builder) rueidis.Completed {
 		return b.Xrange().Key(stream).Start(first).End(last).Count(int64(count)).Build()
+	}, func(r rueidis.RedisResult) error {
+		found, err := r.AsXRangeSlices()
+		list = entries(found)
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	list, err := r.AsXRangeSlices()
-	if err != nil {
-		return nil, d.fail(err)
-	}
-	return entries(list), nil
+	return list, err
 }
 
 // Info sends an XINFO STREAM.
-func (d *driver) Info(ctx context.Context, stream string) (redisadapter.StreamInfo, error) {
-	r, err := d.ask(ctx, func(b rueidis.Builder) rueidis.Completed { return b.XinfoStream().Key(stream).Build() })
-	if err != nil {
-		if strings.HasSuffix(refusal(err), "no such key") {
-			return redisadapter.StreamInfo{}, nil
-		}
-		return redisadapter.StreamInfo{}, err
+func (d *driver) Info(ctx context.Context, stream string) (info redisadapter.StreamInfo, err error) {
+	err = d.ask(ctx, stream, func(b rueidis.Builder) rueidis.Completed {
+		return b.XinfoStream().Key(stream).Build()
+	}, func(r rueidis.RedisResult) (err error) {
+		info, err = streamInfo(r)
+		return err
+	})
+	if strings.HasSuffix(refusal(err), "no such key") {
+		return redisadapter.StreamInfo{}, nil
 	}
-	info, err := streamInfo(r)
-	if err != nil {
-		return info, d.fail(err)
-	}
-	return info, nil
+	return info, err
 }
 
 // Set sends a SET with PX for each key.
 func (d *driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
 	return d.run(ctx, batch{
-		n: len(keys),
+		n:   len(keys),
+		key: func(i int) (string, bool) { return keys[i].Name, true },
 		build: func(b rueidis.Builder, i int) rueidis.Completed {
 			k := &keys[i]
 			return b.Set().Key(k.Name).Value(k.Value).PxMilliseconds(max(1, k.TTL.Milliseconds())).Build()
@@ -110,17 +140,17 @@ func (d *driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
 
 // Get sends a GET.
 func (d *driver) Get(ctx context.Context, key string) (value string, ok bool, err error) {
-	r, err := d.ask(ctx, func(b rueidis.Builder) rueidis.Completed { return b.Get().Key(key).Build() })
-	if rueidis.IsRedisNil(err) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, err
-	}
-	if value, err = r.ToString(); err != nil {
-		return "", false, d.fail(err)
-	}
-	return value, true, nil
+	err = d.ask(ctx, key, func(b rueidis.Builder) rueidis.Completed {
+		return b.Get().Key(key).Build()
+	}, func(r rueidis.RedisResult) (err error) {
+		value, err = r.ToString()
+		ok = err == nil
+		if rueidis.IsRedisNil(err) {
+			return nil
+		}
+		return err
+	})
+	return value, ok, err
 }
 
 // Delete sends a DEL. It is not sent again when the connection is lost, so that what it tells is true.
@@ -128,6 +158,7 @@ func (d *driver) Delete(ctx context.Context, key string) (bool, error) {
 	var n int64
 	errs := d.run(ctx, batch{
 		n:     1,
+		key:   func(int) (string, bool) { return key, true },
 		build: func(b rueidis.Builder, _ int) rueidis.Completed { return b.Del().Key(key).Build() },
 		take: func(_ int, r rueidis.RedisResult) (err error) {
 			n, err = r.AsInt64()

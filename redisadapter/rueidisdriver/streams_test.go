@@ -9,15 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
 func newStreamDriver(t *testing.T, url string) redisadapter.StreamDriver {
 	t.Helper()
-	return newDriver(t, url).(redisadapter.StreamDriver)
+	return openDriver(t, url).(redisadapter.StreamDriver)
 }
 
 func appends(stream string, values ...string) []redisadapter.Append {
@@ -120,7 +118,7 @@ func TestDriver_Read_Waits(t *testing.T) {
 		}()
 	}
 	testkit.Eventually(t, "all block", func() bool {
-		return strings.Contains(info(t, d, "clients"), "blocked_clients:3")
+		return redis.Info("clients", "blocked_clients") == "3"
 	})
 	for i := range 3 {
 		mustAppend(t, d, fmt.Sprint("s", i), "x")
@@ -135,36 +133,18 @@ func TestDriver_Read_Waits(t *testing.T) {
 		e, err := d.Read(ctx, "s", "0-0", 10, time.Minute)
 		results <- result{e, err}
 	}()
-	testkit.Eventually(t, "it blocks", func() bool { return strings.Contains(info(t, d, "clients"), "blocked_clients:1") })
+	testkit.Eventually(t, "it blocks", func() bool { return redis.Info("clients", "blocked_clients") == "1" })
 	cancel()
 	if r := <-results; !errors.Is(r.err, context.Canceled) {
 		t.Errorf("%+v", r)
 	}
-	testkit.Eventually(t, "Redis forgets it", func() bool { return strings.Contains(info(t, d, "clients"), "blocked_clients:0") })
-}
-
-// info gives a section of INFO.
-func info(t *testing.T, d redisadapter.Driver, section string) string {
-	t.Helper()
-	return command(t, d, "INFO", section)
-}
-
-// command sends any command and gives a reply that is a string.
-func command(t *testing.T, d redisadapter.Driver, args ...string) string {
-	t.Helper()
-	r, err := d.(*driver).ask(bounded(t), func(b rueidis.Builder) rueidis.Completed {
-		return b.Arbitrary(args...).Build()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, _ := r.ToString() // other replies are of no interest
-	return s
+	testkit.Eventually(t, "Redis forgets it", func() bool { return redis.Info("clients", "blocked_clients") == "0" })
 }
 
 func TestDriver_Append_MaxLen(t *testing.T) {
 	t.Parallel()
-	d := newStreamDriver(t, testkit.StartRedis(t, "--stream-node-max-entries", "1").URL())
+	redis := testkit.StartRedis(t, "--stream-node-max-entries", "1")
+	d := newStreamDriver(t, redis.URL())
 	var batch []redisadapter.Append
 	for range 20 {
 		batch = append(batch, redisadapter.Append{Stream: "s", MaxLen: 10, Fields: []string{"a", "b"}})
@@ -177,11 +157,11 @@ func TestDriver_Append_MaxLen(t *testing.T) {
 	if err != nil || info.Length != 10 || info.FirstID != ids[10] || info.LastID != ids[19] {
 		t.Errorf("%+v, %v", info, err)
 	}
-	command(t, d, "XDEL", "s", ids[19], ids[18])
+	redis.Do("XDEL", "s", ids[19], ids[18])
 	if info, err = d.Info(bounded(t), "s"); err != nil || info.LastID != ids[19] || info.LastDeleted != ids[19] {
 		t.Errorf("%+v, %v", info, err)
 	}
-	command(t, d, "XTRIM", "s", "MAXLEN", "0")
+	redis.Do("XTRIM", "s", "MAXLEN", "0")
 	if info, err = d.Info(bounded(t), "s"); err != nil || info.Length != 0 || info.FirstID != "" || info.LastID != ids[19] {
 		t.Errorf("%+v, %v", info, err)
 	}
@@ -190,8 +170,9 @@ func TestDriver_Append_MaxLen(t *testing.T) {
 // One command alone is refused, and those that Redis may take later are known to be not sent.
 func TestDriver_Refused(t *testing.T) {
 	t.Parallel()
-	d := newStreamDriver(t, testkit.StartRedis(t).URL())
-	command(t, d, "SET", "string", "x")
+	redis := testkit.StartRedis(t)
+	d := newStreamDriver(t, redis.URL())
+	redis.Do("SET", "string", "x")
 	ids, errs := d.Append(bounded(t), append(appends("s", "1"), append(appends("string", "2"), appends("s", "3")...)...))
 	if len(errs) != 3 || errs[0] != nil || errs[1] == nil || errs[2] != nil || ids[0] == "" || ids[1] != "" || ids[2] == "" {
 		t.Errorf("%q, %v", ids, errs)
@@ -207,12 +188,12 @@ func TestDriver_Refused(t *testing.T) {
 		{"OOM", []string{"CONFIG", "SET", "maxmemory", "1"}, []string{"CONFIG", "SET", "maxmemory", "0"}},
 		{"READONLY", []string{"REPLICAOF", "127.0.0.1", "1"}, []string{"REPLICAOF", "NO", "ONE"}},
 	} {
-		command(t, d, tt.set...)
+		redis.Do(tt.set...)
 		_, errs := d.Append(bounded(t), appends("s", "1"))
 		if len(errs) != 1 || !errors.Is(errs[0], redisadapter.ErrNotSent) || !strings.Contains(errs[0].Error(), tt.name) {
 			t.Errorf("%s: %v", tt.name, errs)
 		}
-		command(t, d, tt.back...)
+		redis.Do(tt.back...)
 		mustAppend(t, d, "s", "1")
 	}
 	if errs := d.Set(bounded(t), []redisadapter.Key{{Name: "s", Value: "", TTL: time.Second}}); errs != nil {

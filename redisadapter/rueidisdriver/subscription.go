@@ -3,106 +3,378 @@ package rueidisdriver
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
-const (
-	chunk      = 256 // topics in one command
-	minBackoff = 50 * time.Millisecond
-	maxBackoff = 2 * time.Second
+var (
+	errLost   = errors.New("the connection for subscriptions is lost")
+	errMoved  = errors.New("the slot of a channel has moved")
+	errSilent = errors.New("no answer over the connection for subscriptions")
 )
 
-var errLost = errors.New("rueidisdriver: the connection for subscriptions is lost")
-
-// subscription is one subscriber connection, kept open by a goroutine of its own.
+// subscription is one subscriber connection, kept open by a link. In a Redis Cluster there is another link to each master
+// that has Sharded channels, and a goroutine that keeps those where their slots are.
 type subscription struct {
 	d      *driver
 	r      redisadapter.Receiver
+	ctx    context.Context // of its goroutines; ends with Close
 	cancel context.CancelFunc
-	ended  chan struct{}
-	wake   chan struct{} // holds one token when there are changes
+	kicked chan struct{} // holds one token when channels are astray
 
 	telling sync.Mutex // held while a method of r runs
 	muted   bool       // no method of r is called any more
 
-	mu       sync.Mutex
-	channels map[string]struct{}
-	patterns map[string]struct{}
-	sharded  map[string]struct{}
-	changes  []change // for the connection that stands
-	up       bool
+	mu      sync.Mutex
+	main    *link
+	shards  map[*node]*link
+	sharded map[string]*link     // all Sharded channels in a cluster; nil for one that is astray
+	waiting map[string][]*waiter // those who wait for one that is astray
+	closed  bool
+
+	// What keeps it from being whole.
+	down    int                 // links that have lost their connection
+	missing map[string]struct{} // Sharded channels that were subscribed, and are no more
+
+	started bool    // r may be told
+	broken  bool    // what events lead to
+	events  []error // for r: nil is Restored
 }
 
-// change is what a connection must still be told.
-type change struct {
-	topics redisadapter.Topics
-	remove bool
-	done   chan<- error // has room for one
+// waiter waits until several changes are made.
+type waiter struct {
+	done chan error // has room for one
+
+	mu   sync.Mutex
+	left int
+	err  error
+}
+
+func newWaiter(left int) *waiter { return &waiter{done: make(chan error, 1), left: left} }
+
+func (w *waiter) tell(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.left--; w.err == nil {
+		w.err = err
+	}
+	if w.left == 0 {
+		w.done <- w.err
+	}
+}
+
+func tell(ws []*waiter, err error) {
+	for _, w := range ws {
+		w.tell(err)
+	}
 }
 
 // Subscribe opens a connection for subscriptions.
 func (d *driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisadapter.Subscription, error) {
 	s := &subscription{
-		d: d, r: r,
-		ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		channels: map[string]struct{}{}, patterns: map[string]struct{}{}, sharded: map[string]struct{}{},
+		d: d, r: r, kicked: make(chan struct{}, 1),
+		shards: map[*node]*link{}, sharded: map[string]*link{}, waiting: map[string][]*waiter{},
+		missing: map[string]struct{}{},
 	}
-	run, cancel := context.WithCancel(d.ctx)
-	s.cancel = cancel
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		cancel()
-		return nil, redisadapter.ErrClosed
+	s.ctx, s.cancel = context.WithCancel(d.ctx)
+	w := newWaiter(1)
+	s.mu.Lock()
+	s.main = s.newLink(nil)
+	s.main.changes = []change{{waiters: []*waiter{w}}}
+	ok := s.d.start(s.main.run)
+	s.mu.Unlock()
+	err := redisadapter.ErrClosed
+	if ok {
+		err = s.wait(ctx, w)
 	}
-	d.running.Add(1)
-	d.mu.Unlock()
-	first := make(chan error, 1)
-	go s.run(run, first)
-	var err error
-	select {
-	case err = <-first:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	if err == nil && d.cluster != nil && !d.start(s.tend) {
+		err = redisadapter.ErrClosed
 	}
 	if err != nil {
 		_ = s.Close() // it returns nil
 		return nil, err
 	}
+	s.mu.Lock()
+	s.started = true
+	s.mu.Unlock()
+	s.flush()
 	return s, nil
 }
 
-// run keeps a connection open. It ends when the subscription is closed, or when the first connection fails.
-func (s *subscription) run(ctx context.Context, first chan<- error) {
-	defer s.d.running.Done()
-	defer close(s.ended)
+func (s *subscription) wait(ctx context.Context, w *waiter) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return redisadapter.ErrClosed
+	}
+}
+
+// note tells r what has become of the subscription, by flush. mu is held.
+func (s *subscription) note(err error) {
+	broken := s.down > 0 || len(s.missing) > 0
+	if broken == s.broken {
+		return
+	}
+	s.broken = broken
+	if !broken {
+		err = nil
+	}
+	s.events = append(s.events, err)
+}
+
+// flush tells r what note has noted.
+func (s *subscription) flush() {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	for !s.muted {
+		s.mu.Lock()
+		if !s.started || len(s.events) == 0 {
+			s.mu.Unlock()
+			return
+		}
+		err := s.events[0]
+		s.events = s.events[1:]
+		s.mu.Unlock()
+		if err != nil {
+			s.r.Lost(err)
+		} else {
+			s.r.Restored()
+		}
+	}
+}
+
+// Add subscribes to further topics.
+func (s *subscription) Add(ctx context.Context, t redisadapter.Topics) error {
+	if s.d.cluster == nil {
+		s.mu.Lock()
+		w := newWaiter(1)
+		s.main.push(change{topics: t, waiters: []*waiter{w}})
+		s.mu.Unlock()
+		return s.wait(ctx, w)
+	}
+	w := newWaiter(1 + len(t.Sharded))
+	s.mu.Lock()
+	s.main.push(change{topics: redisadapter.Topics{Channels: t.Channels, Patterns: t.Patterns}, waiters: []*waiter{w}})
+	for _, channel := range t.Sharded {
+		if _, there := s.sharded[channel]; !there {
+			s.sharded[channel] = nil
+		}
+		s.waiting[channel] = append(s.waiting[channel], w)
+	}
+	s.adopt(t.Sharded)
+	s.mu.Unlock()
+	return s.wait(ctx, w)
+}
+
+// adopt gives channels that are astray to the links of the masters that have their slots. mu is held.
+func (s *subscription) adopt(channels []string) {
+	parts := map[*link]*change{}
+	for _, channel := range channels {
+		l := s.sharded[channel]
+		if owner, _ := s.d.cluster.known(slotOf(channel)); l == nil && owner != nil {
+			l = s.shard(owner)
+		}
+		if l == nil {
+			s.kick() // nobody has the slot
+			continue
+		}
+		s.sharded[channel] = l
+		part := parts[l]
+		if part == nil {
+			part = &change{sharded: map[string][]*waiter{}}
+			parts[l] = part
+		}
+		part.topics.Sharded = append(part.topics.Sharded, channel)
+		part.sharded[channel] = s.waiting[channel]
+		delete(s.waiting, channel)
+	}
+	for l, part := range parts {
+		l.push(*part)
+	}
+}
+
+// shard gives the link to a master, nil when all is closed. mu is held.
+func (s *subscription) shard(n *node) *link {
+	l := s.shards[n]
+	if l == nil && !s.closed {
+		l = s.newLink(n)
+		if !s.d.start(l.run) {
+			return nil
+		}
+		s.shards[n] = l
+	}
+	return l
+}
+
+// stray takes channels from a link that are not subscribed where their slots are. mu is held.
+func (s *subscription) stray(l *link, channels []string) {
+	for _, channel := range channels {
+		if s.sharded[channel] != l {
+			continue
+		}
+		s.sharded[channel] = nil
+		if l.sharded[channel] {
+			s.missing[channel] = struct{}{}
+		}
+		delete(l.sharded, channel)
+	}
+	s.note(s.d.fail(errMoved))
+}
+
+func (s *subscription) kick() {
+	select {
+	case s.kicked <- struct{}{}:
+	default:
+	}
+}
+
+// Remove unsubscribes from topics.
+func (s *subscription) Remove(ctx context.Context, t redisadapter.Topics) error {
+	s.mu.Lock()
+	parts := map[*link]*change{s.main: {topics: t, remove: true}}
+	if s.d.cluster != nil {
+		parts[s.main].topics.Sharded = nil
+		for _, channel := range t.Sharded {
+			l := s.sharded[channel]
+			delete(s.sharded, channel)
+			delete(s.missing, channel)
+			tell(s.waiting[channel], redisadapter.ErrUnavailable)
+			delete(s.waiting, channel)
+			if l == nil {
+				continue
+			}
+			if parts[l] == nil {
+				parts[l] = &change{remove: true}
+			}
+			parts[l].topics.Sharded = append(parts[l].topics.Sharded, channel)
+		}
+	}
+	w := newWaiter(len(parts))
+	for l, part := range parts {
+		part.waiters = []*waiter{w}
+		l.push(*part)
+	}
+	s.note(nil)
+	s.mu.Unlock()
+	s.flush()
+	return s.wait(ctx, w)
+}
+
+// Close closes the connections. The driver waits for the goroutines, which may be in the middle of making a connection
+// that only the driver can stop.
+func (s *subscription) Close() error {
+	s.cancel()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.telling.Lock()
+	s.muted = true
+	s.telling.Unlock()
+	return nil
+}
+
+// tend keeps Sharded channels, and the connection for all others, at masters that are right for them. It ends when the
+// subscription is closed.
+func (s *subscription) tend() {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
 	delay := minBackoff
 	for {
-		up, err := s.session(ctx, first)
-		if ctx.Err() != nil {
+		select {
+		case <-s.ctx.Done():
 			return
+		case <-tick.C:
+			s.probe()
+		case <-s.kicked:
 		}
-		if first != nil && !up {
-			first <- err
-			return
-		}
-		first = nil
-		if up {
+		_ = s.d.cluster.learn(s.ctx, s.d.cluster.seen()) // what is known stays
+		if s.sort() {
 			delay = minBackoff
-			s.tell(func() { s.r.Lost(err) })
+			continue
 		}
-		if !sleep(ctx, delay/2+rand.N(delay)) {
+		if !sleep(s.ctx, delay) {
 			return
 		}
 		delay = min(2*delay, maxBackoff)
+		s.kick()
 	}
+}
+
+// probe asks each master whether it still has the slots of the channels that are subscribed there: not every Redis says
+// so by itself.
+func (s *subscription) probe() {
+	s.mu.Lock()
+	links := slices.Collect(maps.Values(s.shards))
+	s.mu.Unlock()
+	for _, l := range links {
+		v, err := l.node.view(s.ctx)
+		s.mu.Lock()
+		l.doubtful = err != nil || !v.ok
+		if err != nil {
+			l.node.suspect.Store(true)
+		} else {
+			var gone []string
+			for channel := range l.sharded {
+				if !v.has(slotOf(channel), l.node.addr) {
+					gone = append(gone, channel)
+				}
+			}
+			if len(gone) > 0 {
+				s.stray(l, gone)
+				l.push(change{topics: redisadapter.Topics{Sharded: gone}, remove: true})
+			}
+		}
+		s.mu.Unlock()
+		s.flush()
+	}
+}
+
+// sort moves channels to the links where they belong, and closes links without channels. It tells whether there
+// was nothing to be moved.
+func (s *subscription) sort() bool {
+	masters, err := s.d.cluster.all(s.ctx)
+	s.mu.Lock()
+	if at := s.main.at; err == nil && at != nil && !slices.Contains(masters, at) {
+		s.main.leave()
+	}
+	for _, l := range s.shards {
+		// A connection that stands may be right, whatever other nodes say; one that does not stand is not.
+		if l.up && !l.doubtful {
+			continue
+		}
+		var gone []string
+		for channel := range l.sharded {
+			if owner, _ := s.d.cluster.known(slotOf(channel)); owner != nil && owner != l.node {
+				gone = append(gone, channel)
+			}
+		}
+		s.stray(l, gone)
+	}
+	var lost []string
+	for channel, l := range s.sharded {
+		if l == nil {
+			lost = append(lost, channel)
+		}
+	}
+	sorted := len(lost) == 0
+	s.adopt(lost)
+	for n, l := range s.shards {
+		if len(l.sharded) == 0 && len(l.changes) == 0 {
+			l.abandon()
+			delete(s.shards, n)
+		}
+	}
+	s.note(nil)
+	s.mu.Unlock()
+	s.flush()
+	return sorted
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -114,222 +386,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// session is the life of one connection. up tells whether everything was subscribed.
-func (s *subscription) session(ctx context.Context, first chan<- error) (up bool, err error) {
-	client, err := s.d.use()
-	if err != nil {
-		return false, err
-	}
-	c, _ := client.Dedicate()
-	defer c.Close()
-	// A connection that hangs in a command must not keep Close waiting.
-	defer context.AfterFunc(ctx, c.Close)()
-	broken := c.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: s.message})
-	if err := c.Do(ctx, c.B().Ping().Build()).Error(); err != nil {
-		return false, s.d.fail(err)
-	}
-	if err := subscribe(ctx, c, s.begin()); err != nil {
-		s.end(err)
-		return false, s.d.fail(err)
-	}
-	if first != nil {
-		first <- nil
-	} else {
-		s.tell(s.r.Restored)
-	}
-	for {
-		if err = s.apply(ctx, c); err != nil {
-			break
-		}
-		select {
-		case err = <-broken:
-			if err == nil {
-				err = errLost
-			}
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		case <-s.wake:
-			continue
-		}
-		break
-	}
-	s.end(err)
-	return true, s.d.fail(err)
-}
-
-// begin gives all topics; changes are noted from now on.
-func (s *subscription) begin() redisadapter.Topics {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.up = true
-	s.changes = nil
-	var t redisadapter.Topics
-	for c := range s.channels {
-		t.Channels = append(t.Channels, c)
-	}
-	for p := range s.patterns {
-		t.Patterns = append(t.Patterns, p)
-	}
-	for c := range s.sharded {
-		t.Sharded = append(t.Sharded, c)
-	}
-	return t
-}
-
-// end tells those who wait that the connection is lost.
-func (s *subscription) end(err error) {
-	s.mu.Lock()
-	s.up = false
-	changes := s.changes
-	s.changes = nil
-	s.mu.Unlock()
-	for _, c := range changes {
-		c.done <- err
-	}
-}
-
-// apply tells the connection of all changes.
-func (s *subscription) apply(ctx context.Context, c rueidis.DedicatedClient) error {
-	s.mu.Lock()
-	changes := s.changes
-	s.changes = nil
-	s.mu.Unlock()
-	for i, ch := range changes {
-		do := subscribe
-		if ch.remove {
-			do = unsubscribe
-		}
-		err := do(ctx, c, ch.topics)
-		ch.done <- err
-		if err != nil {
-			for _, rest := range changes[i+1:] {
-				rest.done <- err
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-func subscribe(ctx context.Context, c rueidis.DedicatedClient, t redisadapter.Topics) error {
-	for list := range slices.Chunk(t.Patterns, chunk) {
-		if err := c.Do(ctx, c.B().Psubscribe().Pattern(list...).Build()).Error(); err != nil {
-			return err
-		}
-	}
-	for list := range slices.Chunk(t.Channels, chunk) {
-		if err := c.Do(ctx, c.B().Subscribe().Channel(list...).Build()).Error(); err != nil {
-			return err
-		}
-	}
-	for list := range slices.Chunk(t.Sharded, chunk) {
-		if err := c.Do(ctx, c.B().Ssubscribe().Channel(list...).Build()).Error(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func unsubscribe(ctx context.Context, c rueidis.DedicatedClient, t redisadapter.Topics) error {
-	for list := range slices.Chunk(t.Patterns, chunk) {
-		if err := c.Do(ctx, c.B().Punsubscribe().Pattern(list...).Build()).Error(); err != nil {
-			return err
-		}
-	}
-	for list := range slices.Chunk(t.Channels, chunk) {
-		if err := c.Do(ctx, c.B().Unsubscribe().Channel(list...).Build()).Error(); err != nil {
-			return err
-		}
-	}
-	for list := range slices.Chunk(t.Sharded, chunk) {
-		if err := c.Do(ctx, c.B().Sunsubscribe().Channel(list...).Build()).Error(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// message is the hook for messages, called by the reader of the connection.
-func (s *subscription) message(m rueidis.PubSubMessage) {
-	s.telling.Lock()
-	defer s.telling.Unlock()
-	if !s.muted {
-		s.r.Message(m.Pattern, m.Channel, m.Message)
-	}
-}
-
-func (s *subscription) tell(f func()) {
-	s.telling.Lock()
-	defer s.telling.Unlock()
-	if !s.muted {
-		f()
-	}
-}
-
-// Add subscribes to further topics.
-func (s *subscription) Add(ctx context.Context, t redisadapter.Topics) error {
-	return s.change(ctx, t, false)
-}
-
-// Remove unsubscribes from topics.
-func (s *subscription) Remove(ctx context.Context, t redisadapter.Topics) error {
-	return s.change(ctx, t, true)
-}
-
-func (s *subscription) change(ctx context.Context, t redisadapter.Topics, remove bool) error {
-	done := make(chan error, 1)
-	s.mu.Lock()
-	for _, c := range t.Channels {
-		set(s.channels, c, !remove)
-	}
-	for _, p := range t.Patterns {
-		set(s.patterns, p, !remove)
-	}
-	for _, c := range t.Sharded {
-		set(s.sharded, c, !remove)
-	}
-	up := s.up
-	if up {
-		s.changes = append(s.changes, change{t, remove, done})
-	}
-	s.mu.Unlock()
-	if !up {
-		return s.d.fail(errLost)
-	}
-	s.signal()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-s.ended:
-		return redisadapter.ErrClosed
-	}
-}
-
-func set(m map[string]struct{}, key string, to bool) {
-	if to {
-		m[key] = struct{}{}
-	} else {
-		delete(m, key)
-	}
-}
-
-func (s *subscription) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Close closes the connection. The driver waits for the goroutine, which may be in the middle of making a connection
-// that only the driver can stop.
-func (s *subscription) Close() error {
-	s.cancel()
-	s.telling.Lock()
-	s.muted = true
-	s.telling.Unlock()
-	return nil
 }
