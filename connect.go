@@ -94,6 +94,7 @@ func (t *connectTask) Run() {
 	if l := c.srv.debugging(); l != nil {
 		l.LogAttrs(quiet, slog.LevelDebug, "socket connected", append(s.attrs(), slog.Bool("recovered", s.Recovered()))...)
 	}
+	s.track()
 	s.tellConnected()
 	(*socketTask)(s).Run()
 }

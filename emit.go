@@ -134,10 +134,10 @@ func (c *conn) waitRoom(ctx context.Context) error {
 
 // emit encodes and queues an event for the client.
 func (s *Socket) emit(name string, args []any, id uint64, ack bool, f adapter.Flags) error {
-	if s.nsp.srv.cfg.Recovery != nil && !ack && s.connected.Load() {
-		// The adapter keeps it and adds the offset, as it does with broadcasts.
+	if s.nsp.srv.cfg.Recovery != nil && !ack && !f.Volatile && s.connected.Load() {
+		// The adapter keeps it and adds the offset, as it does with broadcasts. Where it keeps it in a store, that
+		// is no matter of this server alone.
 		p := &parser.Packet{Type: parser.Event, Namespace: s.nsp.name, Event: name, Args: event.AppendArgs(nil, args)}
-		f.Local = true
 		return s.nsp.adapter.Broadcast(quiet, p, adapter.Options{Rooms: []string{s.id}, Flags: f})
 	}
 	o := outgoings.Get().(*outgoing) //nolint:errcheck // of our own pool
@@ -149,7 +149,15 @@ func (s *Socket) emit(name string, args []any, id uint64, ack bool, f adapter.Fl
 	if err != nil {
 		return err
 	}
-	return s.conn.sendFrames(frames, engineio.SendOptions{Volatile: f.Volatile, NoCompress: f.NoCompress})
+	return s.inTurn(frames, engineio.SendOptions{Volatile: f.Volatile, NoCompress: f.NoCompress})
+}
+
+// inTurn sends what is not a broadcast after the broadcasts that were made before.
+func (s *Socket) inTurn(frames parser.Frames, o engineio.SendOptions) error {
+	if q := s.nsp.seq; q != nil && q.After(func() { _ = s.conn.sendFrames(frames, o) }) {
+		return nil // an error means that the connection ends
+	}
+	return s.conn.sendFrames(frames, o)
 }
 
 // quiet is the context of emits that wait for nothing.

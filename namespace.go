@@ -24,6 +24,10 @@ type Namespace struct {
 	adapter adapter.Adapter
 	failed  error // why it could not be opened; the adapter returns it too
 
+	// What the adapter can do besides, with recovery; nil where it cannot, or need not.
+	keeper adapter.SessionKeeper
+	seq    adapter.Sequencer
+
 	ready chan struct{} // closed when adapter and failed are set
 	gone  chan struct{} // closed when a removed namespace has closed its adapter
 
@@ -129,6 +133,10 @@ func (n *Namespace) openAdapter() {
 		n.fail(err)
 	} else {
 		n.adapter = a
+		if n.srv.cfg.Recovery != nil {
+			n.keeper, _ = a.(adapter.SessionKeeper)
+			n.seq, _ = a.(adapter.Sequencer)
+		}
 	}
 	close(n.ready)
 }

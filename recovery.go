@@ -34,26 +34,58 @@ func (s *Socket) mayRecover(r Reason) bool {
 	return r.recoverable() && s.nsp.srv.cfg.Recovery != nil
 }
 
-// persist keeps the session of a socket that ended, once.
+// persist keeps the session of a socket that ended, once, or has it forgotten.
 func (s *Socket) persist(r Reason) {
-	rec := s.nsp.recoverer()
-	if rec == nil || !s.mayRecover(r) {
+	rec, keeper := s.nsp.recoverer(), s.nsp.keeper
+	if rec == nil || keeper == nil && !s.mayRecover(r) {
 		return
 	}
 	e := s.extra()
 	e.persist.Do(func() {
 		s.mu.Lock()
-		joined, data := s.joined, s.data
+		joined := s.joined
 		s.mu.Unlock()
-		if !joined || e.pid == "" {
-			return
+		switch {
+		case !joined || e.pid == "":
+		case keeper != nil:
+			s.untrack(r)
+		default:
+			rec.Persist(s.session())
 		}
-		session := adapter.Session{ID: s.id, PID: e.pid, Namespace: s.nsp.name, Rooms: s.Rooms()}
-		if data != nil {
-			session.Data = parser.Value(data)
-		}
-		rec.Persist(session)
 	})
+}
+
+// session is what is kept of the socket.
+func (s *Socket) session() adapter.Session {
+	session := adapter.Session{ID: s.id, PID: s.extra().pid, Namespace: s.nsp.name, Rooms: s.Rooms()}
+	if data := s.Data(); data != nil {
+		session.Data = parser.Value(data)
+	}
+	return session
+}
+
+// track has the session kept while the socket is connected, where the adapter does that.
+func (s *Socket) track() {
+	e := s.more.Load()
+	if s.nsp.keeper == nil || e == nil || e.pid == "" {
+		return
+	}
+	s.nsp.keeper.Track(s.member(), s.session)
+	s.mu.Lock()
+	r := s.reason
+	s.mu.Unlock()
+	if r != "" { // persist may have come before
+		s.untrack(r)
+	}
+}
+
+func (s *Socket) untrack(r Reason) {
+	if !s.mayRecover(r) {
+		s.nsp.keeper.Untrack(s.member(), nil)
+		return
+	}
+	session := s.session()
+	s.nsp.keeper.Untrack(s.member(), &session)
 }
 
 var errEnded = errors.New("sockeye: connection ended")

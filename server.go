@@ -68,7 +68,9 @@ func New(c Config) (*Server, error) {
 func (s *Server) startCluster() error {
 	if r := s.cfg.Recovery; r != nil {
 		rc, _ := s.cluster.(adapter.RecoveryCluster) // validate has seen that it is one
-		if err := rc.EnableRecovery(adapter.RecoveryOptions{MaxDisconnection: r.MaxDisconnection}); err != nil {
+		if err := rc.EnableRecovery(adapter.RecoveryOptions{
+			MaxDisconnection: r.MaxDisconnection, OwnSessions: r.SkipMiddlewares,
+		}); err != nil {
 			return fmt.Errorf("sockeye: enable recovery: %w", err)
 		}
 	}

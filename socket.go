@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/engineio"
 	"github.com/sockeye-io/sockeye/internal/event"
 	"github.com/sockeye-io/sockeye/internal/ring"
 	"github.com/sockeye-io/sockeye/parser"
@@ -132,6 +133,9 @@ func (s *Socket) SetData(v any) {
 	s.mu.Lock()
 	s.data = v
 	s.mu.Unlock()
+	if k := s.nsp.keeper; k != nil {
+		k.Changed(s.member())
+	}
 }
 
 // ScanData scans the data of the socket into dst, whether it was set on this server or restored by recovery. Without
@@ -225,17 +229,33 @@ func (s *Socket) Buffered() int {
 func (s *Socket) Transport() string { return s.conn.eng.Transport() }
 
 // Disconnect ends the socket with ReasonServerDisconnect, and with closeConn the other sockets of the client too
-// and the connection. Events that wait for their handlers are dropped. It does not wait for handlers.
+// and the connection. Events that wait for their handlers are dropped. It does not wait for handlers. Where broadcasts
+// made before are still to be delivered here, as with redisadapter.Streams and recovery, it comes after them.
 //
 // Node: socket.io/lib/socket.ts disconnect
 func (s *Socket) Disconnect(closeConn bool) error {
-	if closeConn {
-		s.conn.disconnect()
+	t := &disconnectTask{s, closeConn}
+	if q := s.nsp.seq; q != nil && q.After(func() { s.nsp.srv.pool.Go(t) }) {
 		return nil
 	}
-	s.conn.leave(s)
-	s.bye()
+	t.Run()
 	return nil
+}
+
+// disconnectTask is a call of Disconnect.
+type disconnectTask struct {
+	s         *Socket
+	closeConn bool
+}
+
+// Run implements ring.Task.
+func (t *disconnectTask) Run() {
+	if t.closeConn {
+		t.s.conn.disconnect()
+		return
+	}
+	t.s.conn.leave(t.s)
+	t.s.bye()
 }
 
 // bye tells the client and ends the socket.
@@ -274,5 +294,9 @@ func (a *acker) SendAck(id uint64, args []any) error {
 	o := outgoings.Get().(*outgoing) //nolint:errcheck // of our own pool
 	defer o.free()
 	o.packet = parser.Packet{Type: parser.Ack, Namespace: s.nsp.name, ID: id, HasID: true, Args: event.AppendArgs(o.args[:0], args)}
-	return s.conn.send(&o.packet, false)
+	frames, err := s.nsp.srv.cfg.Parser.Encode(&o.packet, s.conn.protocol())
+	if err != nil {
+		return err
+	}
+	return s.inTurn(frames, engineio.SendOptions{})
 }
