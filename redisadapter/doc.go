@@ -2,12 +2,15 @@
 // the official adapters.
 //
 // [PubSub] is the classic adapter: it speaks what @socket.io/redis-adapter speaks, from the first generation, around
-// servers of Socket.IO 2, to the current one. Delivery to sockets of this server never waits for Redis; to those of
-// other servers it is at most once: what is published while Redis is away, or while another server has lost its
-// subscription, is lost once the queue is full, counted in [Stats], and shown by Health.
+// servers of Socket.IO 2, to the current one. [Sharded] is that of createShardedAdapter, over the sharded pub/sub of
+// Redis 7. [Streams] is that of @socket.io/redis-streams-adapter. All servers of a cluster use the same.
 //
-// Redis is reached through a [Driver]; rueidisdriver is one.
+// Delivery to sockets of this server does not wait for Redis, but with recovery, a quarter of a second at most. To those
+// of other servers pub/sub delivers at most once: what is published while Redis is away, or while another server has lost
+// its subscription, is lost once the queue is full, counted in [Stats], reported, and shown by Health.
+//
+// Redis is reached through a [Driver]; rueidisdriver and goredisdriver are some.
 //
 // Not in this package: the room index and what concerns this server's sockets alone (adapter), the text of the
-// messages (internal/rediswire), a Redis client (rueidisdriver).
+// messages (internal/rediswire), a Redis client (rueidisdriver, goredisdriver), sending without being a server (emitter).
 package redisadapter

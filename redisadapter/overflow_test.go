@@ -1,0 +1,80 @@
+package redisadapter_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/parser"
+	"github.com/sockeye-io/sockeye/redisadapter"
+)
+
+// A server that takes nothing for long makes Redis end the connection, as its output buffer is full. That is a gap, is
+// counted and reported, and what comes afterwards is delivered.
+func TestOutputBufferFull(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		start   func(t *testing.T, redis *testkit.Redis) *server
+		channel string
+		sharded bool
+	}{
+		"classic": {
+			func(t *testing.T, redis *testkit.Redis) *server { t.Helper(); return startRedis(t, redis, options{}) },
+			"socket.io-response#/#", false,
+		},
+		"sharded": {
+			func(t *testing.T, redis *testkit.Redis) *server {
+				t.Helper()
+				return startSharded(t, driver(t, redis), shardedOptions{})
+			},
+			"socket.io#/#", true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := testkit.StartRedis(t, "--client-output-buffer-limit", "pubsub 8mb 0 0")
+			a := c.start(t, redis)
+			sa := a.host.Connect(t, "socket-of-a-aaaaaaaa", "r")
+			entered, leave := make(chan struct{}), make(chan struct{})
+			a.host.Listen("stop", func([]any) ([]parser.Arg, bool) {
+				close(entered)
+				<-leave
+				return nil, false
+			})
+			b := c.start(t, redis)
+			if err := b.ServerSide(bounded(t), packet("stop"), nil); err != nil {
+				t.Fatal(err)
+			}
+			<-entered
+			if err := b.cluster.Close(); err != nil { // so that a is the only subscriber
+				t.Fatal(err)
+			}
+			probe := driver(t, redis)
+			defer probe.Close()
+			flood := redisadapter.Publication{Channel: c.channel, Payload: make([]byte, 1<<18), Sharded: c.sharded}
+			killed := func() bool {
+				return !strings.Contains(command(t, redis, "CLIENT LIST TYPE pubsub"), "id=")
+			}
+			for i := 0; i < 4000 && !killed(); i++ {
+				if errs := probe.Publish(t.Context(), []redisadapter.Publication{flood}); errs != nil {
+					t.Fatal(errs)
+				}
+			}
+			if !killed() {
+				t.Fatal("Redis did not end the connection")
+			}
+			close(leave)
+			testkit.Eventually(t, "the gap is counted", func() bool { return a.stats().Gaps == 1 })
+			testkit.Eventually(t, "health is good", func() bool { return a.cluster.Health() == nil })
+			b = c.start(t, redis)
+			if err := b.Broadcast(bounded(t), packet("after"), adapter.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Eventually(t, "it arrives", func() bool { return sa.Has("after") })
+			if len(a.host.Faults()) == 0 {
+				t.Error("the gap was not reported")
+			}
+		})
+	}
+}
