@@ -11,12 +11,7 @@ import (
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
-var limits = []adaptertest.Limit{
-	adaptertest.FirstAckArgument, adaptertest.AckSocketUnknown, adaptertest.AckFlagsDropped,
-	adaptertest.FirstServerAnswer, adaptertest.ServerSideText,
-}
-
-// newDriver makes a driver that closes the client with it, for an adapter that closes the driver.
+// newDriver makes a driver for an adapter, which closes it.
 func newDriver(t *testing.T, client redis.UniversalClient) redisadapter.StreamDriver {
 	t.Helper()
 	d, err := New(client, Options{})
@@ -31,30 +26,72 @@ func newDriver(t *testing.T, client redis.UniversalClient) redisadapter.StreamDr
 	return d
 }
 
-func TestPubSub_Conformance(t *testing.T) {
-	t.Parallel()
-	server := testkit.StartRedis(t)
+// shapes runs a test with one Redis and with a Redis Cluster. open gives a driver.
+func shapes(t *testing.T, f func(t *testing.T, open func(t *testing.T) redisadapter.StreamDriver)) {
+	t.Helper()
+	t.Run("single", func(t *testing.T) {
+		t.Parallel()
+		server := testkit.StartRedis(t)
+		f(t, func(t *testing.T) redisadapter.StreamDriver {
+			t.Helper()
+			return newDriver(t, redis.NewClient(&redis.Options{Addr: server.Addr}))
+		})
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		c := testkit.StartCluster(t, 3, 0)
+		f(t, func(t *testing.T) redisadapter.StreamDriver {
+			t.Helper()
+			return newDriver(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()}))
+		})
+	})
+}
+
+// conform runs the suite for adapters that f makes for the prefix of a test.
+func conform(
+	t *testing.T, open func(t *testing.T) redisadapter.StreamDriver,
+	f func(d redisadapter.StreamDriver, prefix string) adapter.Cluster, limits ...adaptertest.Limit,
+) {
+	t.Helper()
 	adaptertest.Run(t, func(t *testing.T, servers int) []adapter.Cluster {
 		t.Helper()
 		var all []adapter.Cluster
 		for range servers {
-			d := newDriver(t, redis.NewClient(&redis.Options{Addr: server.Addr}))
-			all = append(all, redisadapter.PubSub(d, redisadapter.PubSubOptions{Key: t.Name()}))
+			all = append(all, f(open(t), t.Name()))
 		}
 		return all
 	}, limits...)
 }
 
-func TestPubSub_ConformanceCluster(t *testing.T) {
+func TestPubSub_Conformance(t *testing.T) {
 	t.Parallel()
-	c := testkit.StartCluster(t, 3, 0)
-	adaptertest.Run(t, func(t *testing.T, servers int) []adapter.Cluster {
+	shapes(t, func(t *testing.T, open func(t *testing.T) redisadapter.StreamDriver) {
 		t.Helper()
-		var all []adapter.Cluster
-		for range servers {
-			d := newDriver(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()}))
-			all = append(all, redisadapter.PubSub(d, redisadapter.PubSubOptions{Key: t.Name()}))
+		conform(t, open, func(d redisadapter.StreamDriver, prefix string) adapter.Cluster {
+			return redisadapter.PubSub(d, redisadapter.PubSubOptions{Key: prefix})
+		}, adaptertest.FirstAckArgument, adaptertest.AckSocketUnknown, adaptertest.AckFlagsDropped,
+			adaptertest.FirstServerAnswer, adaptertest.ServerSideText)
+	})
+}
+
+// In a Redis Cluster, what is said to several rooms goes several ways, if they have channels of their own and these are
+// not kept together by braces.
+func TestSharded_Conformance(t *testing.T) {
+	t.Parallel()
+	shapes(t, func(t *testing.T, open func(t *testing.T) redisadapter.StreamDriver) {
+		t.Helper()
+		for _, mode := range []redisadapter.SubscriptionMode{
+			redisadapter.StaticSubscriptions, redisadapter.DynamicSubscriptions, redisadapter.DynamicPrivateSubscriptions,
+		} {
+			t.Run(string(mode), func(t *testing.T) {
+				t.Parallel()
+				conform(t, open, func(d redisadapter.StreamDriver, prefix string) adapter.Cluster {
+					if mode != redisadapter.StaticSubscriptions {
+						prefix = "{" + prefix + "}"
+					}
+					return redisadapter.Sharded(d, redisadapter.ShardedOptions{ChannelPrefix: prefix, Mode: mode})
+				}, adaptertest.FirstAckArgument, adaptertest.AckSocketUnknown, adaptertest.FirstServerAnswer)
+			})
 		}
-		return all
-	}, limits...)
+	})
 }

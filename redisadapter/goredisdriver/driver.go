@@ -24,13 +24,15 @@ var (
 	errLost   = errors.New("goredisdriver: the connection is lost")
 	errSilent = errors.New("goredisdriver: redis does not answer any more")
 	errMoved  = errors.New("goredisdriver: another redis is the master now")
+	errCut    = errors.New("goredisdriver: the replica has lost its master")
 	errSlot   = errors.New("goredisdriver: the slot of a channel has moved")
 )
 
 // Options configure [New]. The zero value is for a client that publishes and subscribes at one place.
 type Options struct {
-	// Subscriber, if set, is where subscriptions go, such as a replica of the Redis that the client publishes to. What
-	// Redis counts as subscribers are those here and there.
+	// Subscriber, if set, is where subscriptions go: a replica of the Redis that the client publishes to, also one that
+	// Sentinel chooses (ReplicaOnly of redis.FailoverOptions). While a replica has lost its master, what is subscribed
+	// counts as lost. What counts as subscribers are those here and there, and not those at other replicas.
 	Subscriber redis.UniversalClient
 }
 
@@ -79,7 +81,8 @@ type place interface {
 // New makes a driver of a client's options: a *redis.Client, also one of redis.NewFailoverClient, or a
 // *redis.ClusterClient; another one is ErrClient. The driver has connections of its own, for which it takes over how to
 // dial, TLS, credentials, OnConnect, the name, the database and the timeouts, but neither hooks nor limits nor retries, since
-// a message that is sent again could be there twice. The client stays the application's: closing the driver does not
+// a message that is sent again could be there twice. Behind Sentinel it looks every 2 s who is the master, and in a Redis
+// Cluster every 0.5 to 2 s who owns the slots. The client stays the application's: closing the driver does not
 // close it, and it must not be closed before. Nothing is dialed yet.
 func New(client redis.UniversalClient, o Options) (redisadapter.StreamDriver, error) {
 	d := &driver{readers: map[string]*reader{}}
@@ -92,6 +95,9 @@ func New(client redis.UniversalClient, o Options) (redisadapter.StreamDriver, er
 	if o.Subscriber != nil && o.Subscriber != client {
 		if d.sub, err = d.placeOf(o.Subscriber); err != nil {
 			return nil, err
+		}
+		if s, ok := d.sub.(*single); ok {
+			s.n.sentinel, s.n.replica = false, true
 		}
 	}
 	return d, nil

@@ -1,30 +1,26 @@
 package goredisdriver_test
 
 import (
-	"log"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/goredisdriver"
 )
 
-// A service that holds a client of a Redis Cluster.
+// A service that holds a client of a Redis Cluster, and may use it for other things.
 func ExampleNew() {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"10.0.0.1:6379", "10.0.0.2:6379"}})
 	defer client.Close()
 
 	driver, err := goredisdriver.New(client, goredisdriver.Options{})
 	if err != nil {
-		log.Print(err)
+		fmt.Println(err)
 		return
 	}
-	cluster := redisadapter.PubSub(driver, redisadapter.PubSubOptions{})
-	io, err := sockeye.New(sockeye.Config{Adapter: cluster})
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer io.Close() // and with it the driver, which leaves the client alone
+	// The Config.Adapter of a server, which closes it, and with it the driver.
+	cluster := redisadapter.PubSub(driver, redisadapter.PubSubOptions{Key: "chat"})
+	fmt.Println(cluster.Close())
+	// Output: <nil>
 }

@@ -2,6 +2,7 @@ package goredisdriver
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -173,7 +174,9 @@ func kindOf(command string) byte {
 
 func (s *subscription) refused(ctx context.Context, l *link, c *command, err error) {
 	if c.remove() {
-		s.over(c, nil) // Redis does not have it either
+		// A node that does not own the slot refuses, and as a replica goes on to send what comes to its new owner.
+		l.fail(l.n.fail(err))
+		s.over(c, nil)
 		return
 	}
 	var keys []key
@@ -390,16 +393,21 @@ func (s *subscription) look(ctx context.Context) {
 	if err := s.p.reload(ctx); err != nil {
 		return // it is tried again
 	}
-	if all, err := s.p.masters(ctx); err == nil && s.home != nil && s.home.up && !contains(all, s.home.n) {
-		s.home.fail(errMoved)
+	all, err := s.p.masters(ctx)
+	if err != nil {
+		return // likewise
+	}
+	for n, l := range s.open {
+		if l.up && !slices.Contains(all, n) {
+			l.fail(errMoved) // a replica would send what comes to its master, also what is subscribed there
+		}
 	}
 	parts := newParts(true)
 	for k, at := range s.topics {
 		if k.kind != shardKind || at.l == nil || at.c != nil {
 			continue
 		}
-		if n, err := s.p.owner(ctx, k.name); err == nil && n != at.l.n {
-			// It may still get there what comes to its new owner, as a replica of that.
+		if n, err := s.p.owner(ctx, k.name); err == nil && n != at.l.n && slices.Contains(all, at.l.n) {
 			parts.add(at.l, k)
 			s.miss(k, at)
 		}
@@ -409,49 +417,4 @@ func (s *subscription) look(ctx context.Context) {
 		s.lose(errSlot)
 		s.due = time.Now()
 	})
-}
-
-func contains(nodes []*node, n *node) bool {
-	for _, m := range nodes {
-		if m == n {
-			return true
-		}
-	}
-	return false
-}
-
-// parts are topics by link, kind and, in a cluster, slot: what may be in one command.
-type parts struct {
-	sharded bool
-	of      map[part][]string
-	order   []part
-}
-
-type part struct {
-	l    *link
-	kind byte
-	slot int
-}
-
-func newParts(sharded bool) *parts { return &parts{sharded: sharded, of: map[part][]string{}} }
-
-func (p *parts) add(l *link, k key) {
-	at := part{l: l, kind: k.kind}
-	if p.sharded && k.kind == shardKind {
-		at.slot = slotOf(k.name)
-	}
-	if _, ok := p.of[at]; !ok {
-		p.order = append(p.order, at)
-	}
-	p.of[at] = append(p.of[at], k.name)
-}
-
-func (p *parts) each(f func(l *link, kind byte, names []string)) {
-	for _, at := range p.order {
-		for names := p.of[at]; len(names) > 0; {
-			n := min(len(names), chunk)
-			f(at.l, at.kind, names[:n:n])
-			names = names[n:]
-		}
-	}
 }

@@ -85,7 +85,9 @@ func (l *link) open(ctx context.Context) error {
 	if err := l.ps.Ping(ctx); err != nil {
 		return err
 	}
-	_, err = l.ps.Receive(ctx)
+	if _, err = l.ps.Receive(ctx); err == nil && !l.n.follows(ctx) {
+		err = errCut
+	}
 	return err
 }
 
@@ -221,22 +223,37 @@ func (l *link) watch(ctx context.Context) {
 		if !l.asked.Swap(true) {
 			_ = l.ps.Ping(ctx) // the reader gets the error
 		}
-		if n%2 == 0 && l.n.sentinel && !l.still(ctx) {
-			l.n.leave()
-			l.fail(errMoved)
+		if n%2 != 0 {
+			continue
+		}
+		if err := l.check(ctx); err != nil {
+			l.fail(err)
 			return
 		}
 	}
 }
 
-// still tells whether a new connection would lead to the same Redis, as far as one can know.
-func (l *link) still(ctx context.Context) bool {
+// check finds what a Redis that answers may hide: that it is not the master any more, or has none.
+func (l *link) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
+	if l.n.sentinel && !l.still(ctx) {
+		l.n.leave()
+		return errMoved
+	}
+	if !l.n.follows(ctx) {
+		return errCut
+	}
+	return nil
+}
+
+// still tells whether a new connection would lead to the same Redis, as far as one can know.
+func (l *link) still(ctx context.Context) bool {
 	nc, err := l.s.d.dial(ctx, &l.n.o)
 	if err != nil {
 		return true
 	}
-	defer nc.Close()
-	return nc.RemoteAddr().String() == l.l.c.RemoteAddr().String()
+	same := nc.RemoteAddr().String() == l.l.c.RemoteAddr().String()
+	_ = nc.Close() // nothing was said over it
+	return same
 }

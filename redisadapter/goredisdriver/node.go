@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ type node struct {
 	o        redis.Options
 	name     string // for errors
 	sentinel bool   // what is dialed may be another one each time
+	replica  bool   // may be one
 
 	age atomic.Uint64 // connections that are older lead to the wrong place
 
@@ -198,6 +200,16 @@ func (n *node) put(l *line) {
 	if l != nil {
 		l.close()
 	}
+}
+
+// follows tells whether it gets what its master gets, as far as one may know: INFO can be forbidden.
+func (n *node) follows(ctx context.Context) bool {
+	if !n.replica {
+		return true
+	}
+	info := redis.NewStringCmd(ctx, "info", "replication")
+	err := n.ask(ctx, info, true)
+	return err != nil || !strings.Contains(info.Val(), "master_link_status:down")
 }
 
 // leave makes all connections that exist be made anew before they are used again.

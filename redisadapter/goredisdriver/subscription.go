@@ -76,7 +76,7 @@ func (d *driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisa
 		return nil, redisadapter.ErrClosed
 	}
 	s := &subscription{d: d, p: d.sub, r: r, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
-	s.keeper.init()
+	s.init()
 	run, cancel := context.WithCancel(d.ctx)
 	s.cancel = cancel
 	first := make(chan error, 1)
@@ -149,8 +149,7 @@ func (s *subscription) take() ([]event, []*op) {
 
 // finish closes the links, waits for them and answers those who wait.
 func (s *subscription) finish() {
-	s.cancel()
-	s.Close()
+	_ = s.Close() // it returns nil
 	s.links.Wait()
 	events, ops := s.take()
 	for _, e := range events {

@@ -3,8 +3,8 @@ package redistest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -50,7 +50,7 @@ func entries(t *testing.T, open Open) {
 		t.Errorf("Info: %+v, %v", info, err)
 	}
 	for i := range 500 {
-		appendTo(t, d, redisadapter.Append{Stream: "short", MaxLen: 10, Fields: []string{"i", fmt.Sprint(i)}})
+		appendTo(t, d, redisadapter.Append{Stream: "short", MaxLen: 10, Fields: []string{"i", strconv.Itoa(i)}})
 	}
 	if info, err = d.Info(bounded(t), "short"); err != nil || info.Length >= 500 || info.Length < 10 {
 		t.Errorf("Info of a short stream: %+v, %v", info, err)
@@ -68,7 +68,7 @@ func follow(t *testing.T, open Open) {
 	go func() { // ends when all is appended
 		var ids []string
 		for i := range total {
-			got, errs := d.Append(context.Background(), []redisadapter.Append{{Stream: "s", Fields: []string{"i", fmt.Sprint(i)}}})
+			got, errs := d.Append(context.Background(), []redisadapter.Append{{Stream: "s", Fields: []string{"i", strconv.Itoa(i)}}})
 			if errs != nil {
 				break
 			}
