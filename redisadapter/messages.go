@@ -41,9 +41,7 @@ func newMessages(b *bus, h adapter.Host, prefix string, f rediswire.Format) (*me
 		return nil, fmt.Errorf("redisadapter: open: %w", err)
 	}
 	m.common = m.channels.Common
-	if m.own, err = m.ownTails(); err != nil {
-		return nil, err
-	}
+	m.own = rediswire.OwnSuffixes(m.uid, m.name)
 	return m, nil
 }
 
@@ -57,23 +55,6 @@ func (m *messages) open(shut func() error) error {
 	m.l.add(m.receive, m.channels.Common, m.channels.Own)
 	m.l.opened()
 	return nil
-}
-
-// ownTails gives how messages of this server end. They come back to it, and need not be read.
-func (m *messages) ownTails() (tails [2]string, err error) {
-	for i, f := range []rediswire.Format{rediswire.FormatAuto, rediswire.FormatMsgpack} {
-		sample := rediswire.Message{Type: rediswire.MessageFetch, RequestID: "0", UID: m.uid, Namespace: m.name}
-		b, err := rediswire.AppendMessage(nil, &sample, f)
-		if err != nil {
-			return tails, fmt.Errorf("redisadapter: open: %w", err)
-		}
-		at := strings.LastIndex(string(b), m.uid)
-		if at < 0 {
-			continue
-		}
-		tails[i] = string(b[at:])
-	}
-	return tails, nil
 }
 
 // encode makes a message of this server.
@@ -158,7 +139,7 @@ func (m *messages) receive(_, payload string) {
 		return
 	}
 	for _, tail := range m.own {
-		if tail != "" && strings.HasSuffix(payload, tail) {
+		if strings.HasSuffix(payload, tail) {
 			return
 		}
 	}
