@@ -1,20 +1,10 @@
 package rediswire
 
 import (
-	"bytes"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/internal/js"
 )
-
-// validText replaces what is not UTF-8, which JavaScript does on reading.
-func validText(b []byte) []byte {
-	if utf8.Valid(b) {
-		return b
-	}
-	return bytes.ToValidUTF8(b, []byte("\ufffd"))
-}
 
 // bufferForm writes bytes as JSON.stringify writes a Buffer.
 type bufferForm struct{}

@@ -1,9 +1,11 @@
 package rediswire
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/internal/js"
 	"github.com/sockeye-io/sockeye/internal/jsonscan"
@@ -30,11 +32,12 @@ func isJSON(b []byte) bool { return len(b) > 0 && b[0] == '{' }
 // checked makes a value of a message.
 func checked(b []byte) (value, error) {
 	if isJSON(b) {
-		b = validText(b)
-		if _, err := jsonscan.Value(b, maxDepth); err != nil {
-			return value{}, err
+		_, err := jsonscan.Value(b, maxDepth)
+		if err != nil && !utf8.Valid(b) { // JavaScript replaces what is not UTF-8 on reading
+			b = bytes.ToValidUTF8(b, []byte("\ufffd"))
+			_, err = jsonscan.Value(b, maxDepth)
 		}
-		return value{trimmed(b), true}, nil
+		return value{trimmed(b), true}, err
 	}
 	rest, _, err := mpack.CheckDepth(b, maxDepth)
 	if err == nil && len(rest) > 0 {
