@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -147,9 +148,9 @@ func (b *bench) start(cmd *exec.Cmd, addr string) error {
 	return listening(addr)
 }
 
-// stop kills what was started, which serves nobody else.
+// stop kills what was started, which serves nobody else: the servers before their Redis.
 func (b *bench) stop() {
-	for _, cmd := range b.started {
+	for _, cmd := range slices.Backward(b.started) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // "signal: killed" is what we want
 	}

@@ -4,8 +4,8 @@
 //   - event "join" joins the room named,
 //   - event "pub" with {room, payload} emits "msg" with the payload to that room.
 //
-// It listens on HOST:PORT. REDIS=host:port joins a cluster (ADAPTER=classic). SIGUSR2 collects garbage and
-// returns memory to the system, so that resident bytes can be compared; PPROF=host:port serves profiles.
+// It listens on HOST:PORT. REDIS=host:port joins a cluster with ADAPTER=classic, sharded or streams. SIGUSR2 collects
+// garbage and returns memory to the system, so that resident bytes can be compared; PPROF=host:port serves profiles.
 package main
 
 import (
@@ -98,17 +98,22 @@ func handle(io *sockeye.Server) {
 }
 
 func cluster(redis, kind string) (adapter.Cluster, error) {
-	switch {
-	case redis == "":
+	if redis == "" {
 		return nil, nil
-	case kind == "" || kind == "classic":
-		d, err := rueidisdriver.FromURL("redis://" + redis)
-		if err != nil {
-			return nil, err
-		}
-		return redisadapter.PubSub(d, redisadapter.PubSubOptions{}), nil
 	}
-	return nil, fmt.Errorf("ADAPTER=%q: only classic is known", kind)
+	d, err := rueidisdriver.FromURL("redis://" + redis)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "", "classic":
+		return redisadapter.PubSub(d, redisadapter.PubSubOptions{}), nil
+	case "sharded":
+		return redisadapter.Sharded(d, redisadapter.ShardedOptions{}), nil
+	case "streams":
+		return redisadapter.Streams(d, redisadapter.StreamsOptions{}), nil
+	}
+	return nil, fmt.Errorf("ADAPTER=%q is none of classic, sharded and streams", kind)
 }
 
 // collect ends with ctx.
