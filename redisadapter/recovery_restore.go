@@ -102,7 +102,11 @@ type restoration struct {
 // find finds the session and checks that it may be restored here, and that Redis still knows the offset.
 func (r *restoration) find(ctx context.Context) error {
 	a := r.a
-	if r.local, r.s = a.c.sessions.peek(a, r.pid); r.local == nil {
+	var ok bool
+	if r.local, r.s, ok = a.c.sessions.peek(a, r.pid); !ok {
+		return adapter.ErrNotRecoverable
+	}
+	if r.local == nil {
 		value, ok, err := a.c.d.Get(ctx, a.c.o.SessionKeyPrefix+r.pid)
 		if err != nil {
 			return fmt.Errorf("%w: session: %w", ErrUnavailable, err)

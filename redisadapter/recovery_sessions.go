@@ -61,6 +61,7 @@ type tracked struct {
 	last     *adapter.Session
 	ends     time.Time // of the session of a socket that has ended
 	forget   bool      // it is to be deleted
+	taken    bool      // somebody else has it
 	pending  int       // events that its socket has without an offset and that have no id yet
 	min      entryID   // what it can be recovered from
 }
@@ -112,6 +113,7 @@ func (k *keeper) track(a *stream, m adapter.Member, snapshot func() adapter.Sess
 		return
 	}
 	if old := k.byPID[s.PID]; old != nil {
+		old.taken = true
 		k.drop(old)
 	}
 	k.byPID[s.PID], k.byID[socketKey{a, s.ID}], k.of[m] = t, t, t
@@ -231,13 +233,14 @@ func (k *keeper) again(stream string) {
 	k.signal()
 }
 
-// peek gives a session of this server, which its client wants to continue; nil where it is none.
-func (k *keeper) peek(a *stream, pid string) (*tracked, adapter.Session) {
+// peek gives a session of this server, which its client wants to continue; nil where it is none. It is false where the
+// session is to be forgotten.
+func (k *keeper) peek(a *stream, pid string) (*tracked, adapter.Session, bool) {
 	k.mu.Lock()
 	t := k.byPID[pid]
 	if t == nil || t.a != a || t.forget {
 		k.mu.Unlock()
-		return nil, adapter.Session{}
+		return nil, adapter.Session{}, t == nil || !t.forget
 	}
 	s := t.bounded(adapter.Session{})
 	last := t.last
@@ -249,17 +252,18 @@ func (k *keeper) peek(a *stream, pid string) (*tracked, adapter.Session) {
 		s = t.snapshot()
 	}
 	s.Min = minimum
-	return t, s
+	return t, s, true
 }
 
 // take gives up a session. It is false where somebody else has taken it; stored tells whether Redis must have it.
 func (k *keeper) take(t *tracked) (stored, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.byPID[t.pid] != t || t.forget {
+	if t.taken || t.forget {
 		return false, false
 	}
 	stored = t.written != "" && time.Since(t.at) < k.ttl
+	t.taken = true
 	k.drop(t)
 	return stored, true
 }
@@ -343,6 +347,7 @@ func (k *keeper) write(ctx context.Context, batch []job) {
 		}
 		if !ok {
 			k.mu.Lock()
+			j.t.taken = true
 			k.drop(j.t)
 			k.mu.Unlock()
 			continue
