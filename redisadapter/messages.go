@@ -63,7 +63,7 @@ func (m *messages) encode(x *rediswire.Message) ([]byte, error) {
 		return nil, err
 	}
 	x.UID, x.Namespace = m.uid, m.name
-	b, err := rediswire.AppendMessage(nil, x, m.format)
+	b, err := rediswire.AppendMessage(make([]byte, 0, usualMessage), x, m.format)
 	if err != nil {
 		return nil, fmt.Errorf("redisadapter: message: %w", err)
 	}

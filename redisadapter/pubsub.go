@@ -75,6 +75,9 @@ type pubsub struct {
 	own      [3]string // how messages of this server start
 }
 
+// usualMessage is the size of most messages, for which memory is taken once.
+const usualMessage = 256
+
 // Broadcast delivers p here and publishes it for the others.
 func (a *pubsub) Broadcast(ctx context.Context, p *parser.Packet, o adapter.Options) error {
 	if o.Flags.Local {
@@ -84,7 +87,7 @@ func (a *pubsub) Broadcast(ctx context.Context, p *parser.Packet, o adapter.Opti
 	if err := checkRooms(t, nil); err != nil {
 		return err
 	}
-	payload, err := rediswire.AppendBroadcast(nil, a.uid, p, t)
+	payload, err := rediswire.AppendBroadcast(make([]byte, 0, usualMessage), a.uid, p, t)
 	if err != nil {
 		return fmt.Errorf("redisadapter: broadcast: %w", err)
 	}
