@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +17,8 @@ import (
 
 // Redis is a redis-server process of a test's own. It dies with the test binary at the latest.
 type Redis struct {
-	Addr string // host:port on loopback, or the path of a socket
+	Addr     string // host:port on loopback, or the path of a socket
+	Password string // for Do and the like; that of --requirepass to begin with
 
 	t       testing.TB
 	server  string // the program
@@ -99,6 +101,9 @@ func (r *Redis) startAnywhere(args func(r *Redis, port string) []string) {
 		r.Addr = FreeAddr(r.t)
 		_, port, _ := net.SplitHostPort(r.Addr) // it is ours
 		r.args = args(r, port)
+		if i := slices.Index(r.args, "--requirepass"); i >= 0 {
+			r.Password = r.args[i+1]
+		}
 		if r.start() {
 			return
 		}
@@ -204,7 +209,7 @@ func (r *Redis) Port() int {
 	return n
 }
 
-// Do sends a command over a connection of its own, as the user without a name. The reply is a string, an int64, a []any
+// Do sends a command over a connection of its own, as the default user. The reply is a string, an int64, a []any
 // or nil; an error reply fails the test.
 func (r *Redis) Do(args ...string) any {
 	r.t.Helper()
@@ -222,6 +227,11 @@ func (r *Redis) Try(args ...string) (any, error) {
 		return nil, err
 	}
 	defer c.Close()
+	if r.Password != "" {
+		if _, err := redisCommand(c, "AUTH", r.Password); err != nil {
+			return nil, err
+		}
+	}
 	return redisCommand(c, args...)
 }
 
@@ -248,8 +258,8 @@ func (r *Redis) dial() (net.Conn, error) {
 	return d.Dial(r.network, r.Addr)
 }
 
-// answers tells whether it answers to PING, if only to ask for a password.
+// answers tells whether it answers to PING, if only to ask for another password.
 func (r *Redis) answers() bool {
 	_, err := r.Try("PING")
-	return err == nil || strings.HasPrefix(err.Error(), "NOAUTH")
+	return err == nil || strings.HasPrefix(err.Error(), "NOAUTH") || strings.HasPrefix(err.Error(), "WRONGPASS")
 }

@@ -19,8 +19,8 @@ func TestRedis_Kinds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := start(t)
-			if _, err := r.Try("PING"); (err != nil) != (name == "password") {
-				t.Error(err)
+			if _, err := r.Try("PING"); err != nil || (r.Password != "") != (name == "password") {
+				t.Errorf("password %q, %v", r.Password, err)
 			}
 			r.Stop()
 			if _, err := r.Try("PING"); err == nil || r.Running() {

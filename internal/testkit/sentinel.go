@@ -58,6 +58,11 @@ func startSentinel(t testing.TB, name string, master *Redis, quorum int, options
 			"sentinel down-after-milliseconds " + name + " 1000",
 			"sentinel failover-timeout " + name + " 5000",
 		}, options...)
+		for _, line := range options {
+			if password, ok := strings.CutPrefix(line, "requirepass "); ok {
+				r.Password = password
+			}
+		}
 		file := filepath.Join(r.dir, "sentinel.conf")
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			t.Fatal(err)

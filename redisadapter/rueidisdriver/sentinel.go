@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,7 +83,9 @@ func (s *sentinels) resolve(ctx context.Context) (string, error) {
 			s.mu.Unlock()
 			return addr, nil
 		}
-		errs = append(errs, err)
+		if !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
+			errs = append(errs, err)
+		}
 		if ctx.Err() != nil {
 			break
 		}
