@@ -96,22 +96,3 @@ func TestCluster_Namespaces(t *testing.T) {
 		same(t, name, c.clients[name].events(), nil)
 	}
 }
-
-// TestCluster_Close: a server that goes is not waited for.
-func TestCluster_Close(t *testing.T) {
-	t.Parallel()
-	c := startCluster(t, clusterOptions{})
-	g := c.servers["go2"].(*goServer)
-	if err := g.s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for _, kind := range []string{"a", "b", "c"} {
-		delete(c.clients, "go2-"+kind)
-	}
-	for _, from := range []string{"node", "go1"} {
-		s := c.servers[from]
-		replies, timedOut := s.call(selection{NSP: "/"}, limit, "question", 1)
-		same(t, from+": acks", list{replies, timedOut}, list{list{1, 1, 1, 1, 1, 1}, false})
-		same(t, from+": fetch", len(s.fetch(selection{NSP: "/"})), 6)
-	}
-}

@@ -70,7 +70,7 @@ func startGoEmitter(t *testing.T, c *cluster) *goEmitter {
 // TestGoEmitter has our emitter do in a cluster of Node and Go what an emitter does, and ask it what Node's cannot.
 func TestGoEmitter(t *testing.T) {
 	t.Parallel()
-	for _, k := range ready() {
+	for _, k := range kinds {
 		if goEmitters[k.name] == nil {
 			continue
 		}

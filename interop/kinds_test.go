@@ -46,12 +46,19 @@ var kinds = []kind{
 		name: "sharded, dynamic-private", node: "sharded", pkg: classicPackage, options: obj{"subscriptionMode": "dynamic-private"},
 		rooms: true, sockets: true, ours: sharded(redisadapter.DynamicPrivateSubscriptions),
 	},
-	{name: "streams", node: "streams", pkg: "@socket.io/redis-streams-adapter", stream: true, emitter: "emitter-streams.mjs"},
+	{
+		name: "streams", node: "streams", pkg: "@socket.io/redis-streams-adapter", stream: true, emitter: "emitter-streams.mjs",
+		ours: streams(redisadapter.StreamsOptions{}),
+	},
 	{
 		name: "streams, sharded pub/sub", node: "streams", pkg: "@socket.io/redis-streams-adapter", stream: true, emitter: "emitter-streams.mjs",
 		options: obj{"useShardedPubSub": true, "streamName": "events", "channelPrefix": "chan"},
+		ours:    streams(redisadapter.StreamsOptions{ShardedPubSub: true, StreamName: "events", ChannelPrefix: "chan"}),
 	},
-	{name: "streams 0.2", node: "streams", pkg: "redis-streams-adapter-v02", stream: true, mute: true, emitter: "emitter-streams.mjs"},
+	{
+		name: "streams 0.2", node: "streams", pkg: "redis-streams-adapter-v02", stream: true, mute: true, emitter: "emitter-streams.mjs",
+		ours: streams(redisadapter.StreamsOptions{}),
+	},
 }
 
 func kindOf(t testing.TB, name string) kind {
@@ -63,9 +70,18 @@ func kindOf(t testing.TB, name string) kind {
 	return kinds[i]
 }
 
-// ready are the kinds that a cluster can be made of.
-func ready() []kind {
-	return slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.ours == nil && !allNode() })
+// forKinds runs a test with each kind where servers can ask each other.
+func forKinds(t *testing.T, f func(*testing.T, kind)) {
+	t.Helper()
+	for _, k := range kinds {
+		if k.mute {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, k)
+		})
+	}
 }
 
 // allNode puts Node servers where ours would be: what fails then is not ours.
@@ -83,6 +99,14 @@ func sharded(mode redisadapter.SubscriptionMode) func(testing.TB, *testkit.Redis
 	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
 		t.Helper()
 		return redisadapter.Sharded(connect(t, redis), redisadapter.ShardedOptions{Mode: mode, OnFault: noFaults(t)})
+	}
+}
+
+func streams(o redisadapter.StreamsOptions) func(testing.TB, *testkit.Redis) adapter.Cluster {
+	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
+		t.Helper()
+		o.OnFault = noFaults(t)
+		return redisadapter.Streams(connect(t, redis).(redisadapter.StreamDriver), o)
 	}
 }
 
@@ -124,10 +148,14 @@ func (c *cluster) ask(command ...string) any {
 	return got
 }
 
-// settle waits until so many servers listen for a room, where that is not at once so when a socket is in it.
+// idLength is that of the ids of sockets.
+const idLength = 20
+
+// settle waits until so many servers listen for a room, where that is not at once so when a socket is in it. A room
+// that could be the id of a socket has no channel of its own where sockets have none.
 func (c *cluster) settle(nsp, room string, servers int) {
 	c.t.Helper()
-	if !c.kind.rooms {
+	if !c.kind.rooms || !c.kind.sockets && len(room) == idLength {
 		return
 	}
 	channel := "socket.io#" + nsp + "#" + room + "#"

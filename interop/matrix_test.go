@@ -32,7 +32,7 @@ func TestMatrix(t *testing.T) {
 	t.Parallel()
 	r := &results{cells: make(map[[3]string]bool)}
 	t.Run("kinds", func(t *testing.T) {
-		for _, k := range ready() {
+		for _, k := range kinds {
 			t.Run(k.name, func(t *testing.T) {
 				t.Parallel()
 				r.run(t, k)

@@ -19,7 +19,12 @@ func oddRooms(id string) []string {
 // TestCluster_OddRooms: whatever a room is called, its sockets on every server get what is for it, once, and no others do.
 func TestCluster_OddRooms(t *testing.T) {
 	t.Parallel()
-	c := startServers(t, clusterOptions{})
+	forKinds(t, testOddRooms)
+}
+
+func testOddRooms(t *testing.T, k kind) {
+	t.Helper()
+	c := startServers(t, clusterOptions{kind: k.name})
 	for _, on := range c.order {
 		c.open("own "+on, on, "/") // in no room but its own
 	}
@@ -67,7 +72,12 @@ func (c *cluster) sequence(client, what string, want []string) {
 // TestCluster_OddRoomsExcept: the same for the rooms that are left out, and for commands.
 func TestCluster_OddRoomsExcept(t *testing.T) {
 	t.Parallel()
-	c := startServers(t, clusterOptions{})
+	forKinds(t, testOddRoomsExcept)
+}
+
+func testOddRoomsExcept(t *testing.T, k kind) {
+	t.Helper()
+	c := startServers(t, clusterOptions{kind: k.name})
 	for _, on := range c.order {
 		c.open("out "+on, on, "/")
 		c.open("in "+on, on, "/", "base")
@@ -104,14 +114,19 @@ func TestCluster_OddRoomsExcept(t *testing.T) {
 }
 
 // TestCluster_OddNamespaces: no namespace gets what is for another one, however their channels are called. A namespace
-// with [ or \ in its name is one that Node cannot hear of, for it takes the name for a pattern; all others it can.
+// with [ or \ in its name is one that classic Node cannot hear of, for it takes the name for a pattern.
 func TestCluster_OddNamespaces(t *testing.T) {
 	t.Parallel()
+	forKinds(t, testOddNamespaces)
+}
+
+func testOddNamespaces(t *testing.T, k kind) {
+	t.Helper()
 	names := []string{
 		"/#", "/#x", "/x", "/x#", "/x#y", "/x#*", "/x*", "/xy", "/x?", "/*", "/-", "/two words", "/\u00e4\u20ac",
 		"/\U0001f41f", "/x/y", "/{", "/\"", "/x[y]", "/x[y", `/x\y`,
 	}
-	c := startServers(t, clusterOptions{namespaces: names})
+	c := startServers(t, clusterOptions{kind: k.name, namespaces: names})
 	names = append([]string{"/"}, names...)
 	rooms := []string{"x", "#", "y", "#x#", ""} // their channels are those of other namespaces
 	client := func(on, nsp string) string { return on + " " + nsp }
@@ -122,7 +137,7 @@ func TestCluster_OddNamespaces(t *testing.T) {
 		}
 	}
 	deaf := func(on, from, nsp string) bool {
-		return on == "node" && from != "node" && strings.ContainsAny(nsp, `[\`)
+		return k.node == "classic" && (on == "node" || allNode()) && from != on && strings.ContainsAny(nsp, `[\`)
 	}
 	for _, from := range c.order {
 		s := c.servers[from]

@@ -39,6 +39,8 @@ type peer struct {
 	script string
 	in     io.WriteCloser
 
+	process *os.Process
+
 	mu      sync.Mutex
 	last    int
 	pending map[int]chan reply
@@ -74,7 +76,7 @@ func startPeer(t testing.TB, script string) *peer {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, script: script, in: in, pending: make(map[int]chan reply)}
+	p := &peer{t: t, script: script, in: in, process: cmd.Process, pending: make(map[int]chan reply)}
 	done := make(chan struct{})
 	go p.read(out, done)
 	t.Cleanup(func() {

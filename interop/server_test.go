@@ -300,6 +300,7 @@ func (g *goServer) fetch(s selection) (all []remote) {
 			r.Rooms = append(r.Rooms, room)
 		}
 		g.check(f.Data.Scan(&r.Data))
+		r.Data = script(r.Data)
 		g.check(f.Handshake.Auth.Scan(&r.Handshake.Auth))
 		all = append(all, r)
 	}

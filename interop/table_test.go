@@ -48,10 +48,10 @@ see exactly what they are to see. A cell says who began: "Node" is the official 
 Packages:
 
 `)
-	for _, name := range []string{"socket.io", "socket.io-client", "socket.io-client-v2", "redis"} {
+	for _, name := range []string{"socket.io", "socket.io-client", "socket.io-client-v2", "redis", "@socket.io/redis-emitter"} {
 		fmt.Fprintf(&b, "- %s\n", version(t, name))
 	}
-	for _, k := range ready() {
+	for _, k := range kinds {
 		fmt.Fprintf(&b, "- %s: %s", k.name, version(t, k.pkg))
 		if k.options != nil {
 			options, err := json.Marshal(k.options)
@@ -63,13 +63,13 @@ Packages:
 		b.WriteString("\n")
 	}
 	b.WriteString("\n| Operation |")
-	for _, k := range ready() {
+	for _, k := range kinds {
 		fmt.Fprintf(&b, " %s |", k.name)
 	}
-	b.WriteString("\n|---|" + strings.Repeat("---|", len(ready())) + "\n")
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(kinds)) + "\n")
 	for _, o := range slices.Concat(operations, emitterOperations, goEmitterOperations, recoveryOperations) {
 		fmt.Fprintf(&b, "| %s |", o.name)
-		for _, k := range ready() {
+		for _, k := range kinds {
 			fmt.Fprintf(&b, " %s |", r.cell(o.name, k.name))
 		}
 		b.WriteString("\n")
@@ -79,6 +79,8 @@ Packages:
 }
 
 const notes = `
+The official emitter for streams is not on npm: in its rows a script writes the entries that its version 0.1.1 writes.
+
 A dash is what the official packages cannot do among themselves either:
 
 - Recovery while others send: a Node server sends its own events to its clients earlier or later than the stream has

@@ -42,6 +42,7 @@ function listen(nsp, event, answers) {
 async function connect(url) {
   const client = createClient({ url });
   client.on("error", (e) => log.add("redis", e.message));
+  client.setMaxListeners(0); // each namespace adds one
   return client.connect();
 }
 
