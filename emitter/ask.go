@@ -28,7 +28,7 @@ const (
 // question is what is asked of the servers of a namespace.
 type question struct {
 	kind    kind
-	nsp     string
+	nsp     *namespace
 	id      string
 	packet  *parser.Packet // acks, serverSide
 	options adapter.Options
@@ -46,24 +46,33 @@ type answer struct {
 	sockets []adapter.Remote
 }
 
+// namespace is what a format knows of one.
+type namespace struct {
+	name    string
+	bad     error    // that it has none of the others
+	all     string   // the channel of all servers for events; those of rooms begin so
+	orders  string   // the channel of questions, and of orders where these are no entries
+	answers []string // the channels that answers for this process come by
+}
+
+// room names the channel of a room.
+func (n *namespace) room(room string) string { return n.all + room + "#" }
+
 // format is one of the three ways to write to a cluster. Its methods are safe for concurrent use.
 type format interface {
-	// These publish what is not answered, and wait for Redis if ctx can end.
-	broadcast(ctx context.Context, p *parser.Packet, o adapter.Options) error
-	command(ctx context.Context, nsp string, c adapter.Command, o adapter.Options) error
-	serverSide(ctx context.Context, p *parser.Packet) error
+	// open tells what there is to know of a namespace.
+	open(name string) *namespace
 
-	// listens gives the channels that answers for a namespace come by.
-	listens(nsp string) ([]string, error)
+	// These publish what is not answered, and wait for Redis if ctx can end.
+	broadcast(ctx context.Context, n *namespace, p *parser.Packet, o adapter.Options) error
+	command(ctx context.Context, n *namespace, c adapter.Command, o adapter.Options) error
+	serverSide(ctx context.Context, n *namespace, p *parser.Packet) error
 
 	// mayAsk is nil where a question does no harm.
-	mayAsk(ctx context.Context, nsp string) error
+	mayAsk(ctx context.Context, n *namespace) error
 
-	// servers counts those that will hear a question.
-	servers(ctx context.Context, nsp string) (int, error)
-
-	// request writes a question, and says where to publish it.
-	request(q *question) (channel string, payload []byte, err error)
+	// request writes a question.
+	request(q *question) ([]byte, error)
 
 	// mine gives the id of the question that an answer is for, where that can be told without reading it.
 	mine(payload string) (id string, ok bool)
@@ -108,7 +117,7 @@ func newCore(out *redisadapter.Outlet, f format) *core {
 func (c *core) away() bool { return c.format.accepting() != nil }
 
 // listen makes sure that the answers for a namespace are heard, until release is called.
-func (c *core) listen(ctx context.Context, nsp string) (release func(), err error) {
+func (c *core) listen(ctx context.Context, n *namespace) (release func(), err error) {
 	select {
 	case <-c.gate:
 	case <-ctx.Done():
@@ -116,35 +125,31 @@ func (c *core) listen(ctx context.Context, nsp string) (release func(), err erro
 	}
 	defer func() { c.gate <- struct{}{} }()
 	c.mu.Lock()
-	l := c.listening[nsp]
+	l := c.listening[n.name]
 	if l != nil {
 		l.questions++
 	}
 	c.mu.Unlock()
 	if l == nil {
-		channels, err := c.format.listens(nsp)
-		if err != nil {
-			return nil, fmt.Errorf("emitter: %w", err)
-		}
-		stop, err := c.out.Listen(ctx, c.take, channels...)
+		stop, err := c.out.Listen(ctx, c.take, n.answers...)
 		if err != nil {
 			return nil, fmt.Errorf("emitter: %w", err)
 		}
 		l = &listening{questions: 1, stop: stop}
 		c.mu.Lock()
-		c.listening[nsp] = l
+		c.listening[n.name] = l
 		c.mu.Unlock()
 	}
-	return func() { c.release(nsp, l) }, nil
+	return func() { c.release(n.name, l) }, nil
 }
 
 // release ends a question. The namespace is listened to further, for the next one, unless there are many.
-func (c *core) release(nsp string, l *listening) {
+func (c *core) release(name string, l *listening) {
 	c.mu.Lock()
 	l.questions--
 	over := l.questions == 0 && len(c.listening) > maxListening
 	if over {
-		delete(c.listening, nsp)
+		delete(c.listening, name)
 	}
 	c.mu.Unlock()
 	if over {
@@ -197,12 +202,12 @@ func (c *core) askServers(ctx context.Context, q *question, each func(adapter.Re
 		return err
 	}
 	defer end()
-	channel, payload, err := c.format.request(q)
+	payload, err := c.format.request(q)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
 	// Counted before the question is published: a server that comes later need not answer.
-	servers, err := c.format.servers(ctx, q.nsp)
+	servers, err := c.out.Subscribers(ctx, q.nsp.orders)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
@@ -210,7 +215,7 @@ func (c *core) askServers(ctx context.Context, q *question, each func(adapter.Re
 		return nil
 	}
 	r.Expect(servers)
-	if err := c.out.Publish(context.Background(), channel, payload); err != nil {
+	if err := c.out.Publish(context.Background(), q.nsp.orders, payload); err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
 	return r.Wait(ctx, each)
@@ -228,14 +233,14 @@ func (c *core) askSockets(ctx context.Context, q *question, each func(adapter.Re
 	if deadline, ok := ctx.Deadline(); ok {
 		q.timeout = max(time.Until(deadline), time.Millisecond)
 	}
-	channel, payload, err := c.format.request(q)
+	payload, err := c.format.request(q)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
-	if err := c.out.Publish(ctx, channel, payload); err != nil {
+	if err := c.out.Publish(ctx, q.nsp.orders, payload); err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
-	servers, err := c.format.servers(ctx, q.nsp)
+	servers, err := c.out.Subscribers(ctx, q.nsp.orders)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}

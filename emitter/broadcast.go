@@ -15,10 +15,9 @@ import (
 // Node: @socket.io/redis-emitter/lib/index.ts BroadcastOperator
 type Broadcast struct {
 	c             *core
-	nsp           string
+	nsp           *namespace
 	rooms, except []string
 	flags         adapter.Flags
-	bad           error // what is wrong with nsp
 }
 
 // To selects the sockets in any of rooms, added to those selected before. Without any room at all every
@@ -77,7 +76,7 @@ func (b Broadcast) EmitContext(ctx context.Context, event string, args ...any) e
 		b.c.out.Skip()
 		return nil
 	}
-	return b.c.format.broadcast(ctx, b.packet(event, args), b.options())
+	return b.c.format.broadcast(ctx, b.nsp, b.packet(event, args), b.options())
 }
 
 // EmitWithAck sends an event to the selected sockets and gives their acknowledgements, in the order of their
@@ -123,8 +122,8 @@ func (b Broadcast) Count(ctx context.Context) (int, error) {
 }
 
 func (b Broadcast) fetch(ctx context.Context, each func([]adapter.Remote)) error {
-	if b.bad != nil {
-		return b.bad
+	if b.nsp.bad != nil {
+		return b.nsp.bad
 	}
 	q := question{kind: sockets, nsp: b.nsp, options: b.options()}
 	return b.c.askServers(ctx, &q, func(r adapter.Response) { each(r.Remotes) })
@@ -159,8 +158,8 @@ func (b Broadcast) Disconnect(ctx context.Context, closeConn bool) error {
 
 func (b Broadcast) command(ctx context.Context, c adapter.Command, rooms int) error {
 	switch {
-	case b.bad != nil:
-		return b.bad
+	case b.nsp.bad != nil:
+		return b.nsp.bad
 	case rooms == 0:
 		return nil
 	}
@@ -172,7 +171,7 @@ func (b Broadcast) check(event string) error {
 	if parser.Reserved(event) {
 		return ErrReservedEvent
 	}
-	return b.bad
+	return b.nsp.bad
 }
 
 // serverSide refuses the names of events that servers keep for themselves.
@@ -183,12 +182,12 @@ func (b Broadcast) serverSide(event string) error {
 	case "connect", "connection", "new_namespace":
 		return ErrReservedEvent
 	}
-	return b.bad
+	return b.nsp.bad
 }
 
 func (b Broadcast) packet(name string, args []any) *parser.Packet {
 	return &parser.Packet{
-		Type: parser.Event, Namespace: b.nsp, Event: name,
+		Type: parser.Event, Namespace: b.nsp.name, Event: name,
 		Args: event.AppendArgs(make([]parser.Arg, 0, len(args)), args),
 	}
 }

@@ -77,10 +77,12 @@ var (
 	_ event.Caller = (*RemoteSocket)(nil)
 )
 
-func newEmitter(c *core) *Emitter { return &Emitter{c: c, all: Broadcast{c: c, nsp: "/"}} }
+func newEmitter(c *core) *Emitter {
+	return &Emitter{c: c, all: Broadcast{c: c, nsp: c.format.open("/")}}
+}
 
 // Of gives an emitter for a namespace, whose name may be given without its slash. An invalid name is
-// ErrNamespaceName of every method.
+// ErrNamespaceName of every method. It is best kept where much is emitted.
 //
 // Differs from Node: the slash is added in all three formats.
 //
@@ -89,15 +91,14 @@ func (e *Emitter) Of(nsp string) *Emitter {
 	if !strings.HasPrefix(nsp, "/") {
 		nsp = "/" + nsp
 	}
-	all := Broadcast{c: e.c, nsp: nsp}
 	if len(nsp) > maxNamespaceName || strings.ContainsFunc(nsp, func(r rune) bool { return r < ' ' || r == 0x7f || r == ',' }) {
-		all.bad = ErrNamespaceName
+		return &Emitter{c: e.c, all: Broadcast{c: e.c, nsp: &namespace{name: nsp, bad: ErrNamespaceName}}}
 	}
-	return &Emitter{c: e.c, all: all}
+	return &Emitter{c: e.c, all: Broadcast{c: e.c, nsp: e.c.format.open(nsp)}}
 }
 
 // Name is the name of the namespace.
-func (e *Emitter) Name() string { return e.all.nsp }
+func (e *Emitter) Name() string { return e.all.nsp.name }
 
 // All selects every socket of the namespace.
 //
@@ -183,7 +184,7 @@ func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any)
 	if err := e.all.serverSide(event); err != nil {
 		return err
 	}
-	return e.c.format.serverSide(ctx, e.all.packet(event, args))
+	return e.c.format.serverSide(ctx, e.all.nsp, e.all.packet(event, args))
 }
 
 // ServerSideEmitWithAck sends an event to the servers themselves and gives the answer of each: of Node servers, and in

@@ -28,33 +28,19 @@ func newUID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// channels names the channels of a namespace.
-func (f *messages) channels(nsp string) (rediswire.ShardChannels, error) {
-	return rediswire.NewShardChannels(f.prefix, nsp, f.uid)
-}
-
-func (f *messages) listens(nsp string) ([]string, error) {
-	c, err := f.channels(nsp)
-	return []string{c.Own}, err
-}
-
-func (f *messages) mayAsk(context.Context, string) error { return nil }
-
-func (f *messages) servers(ctx context.Context, nsp string) (int, error) {
-	c, err := f.channels(nsp)
+func (f *messages) open(name string) *namespace {
+	c, err := rediswire.NewShardChannels(f.prefix, name, f.uid)
 	if err != nil {
-		return 0, err
+		return &namespace{name: name, bad: fmt.Errorf("emitter: %w", err)}
 	}
-	return f.out.Subscribers(ctx, c.Common)
+	return &namespace{name: name, all: c.Common, orders: c.Common, answers: []string{c.Own}}
 }
 
-func (f *messages) request(q *question) (channel string, payload []byte, err error) {
-	c, err := f.channels(q.nsp)
-	if err != nil {
-		return "", nil, err
-	}
+func (f *messages) mayAsk(context.Context, *namespace) error { return nil }
+
+func (f *messages) request(q *question) ([]byte, error) {
 	m := rediswire.Message{
-		UID: f.uid, Namespace: q.nsp, RequestID: q.id, Target: rediswire.Target{Options: q.options, Timeout: q.timeout},
+		UID: f.uid, Namespace: q.nsp.name, RequestID: q.id, Target: rediswire.Target{Options: q.options, Timeout: q.timeout},
 	}
 	if q.packet != nil {
 		m.Packet = *q.packet
@@ -67,8 +53,7 @@ func (f *messages) request(q *question) (channel string, payload []byte, err err
 	default:
 		m.Type = rediswire.MessageServerSide
 	}
-	payload, err = rediswire.AppendMessage(nil, &m, f.form)
-	return c.Common, payload, err
+	return rediswire.AppendMessage(nil, &m, f.form)
 }
 
 // mine knows nothing: only answers for this process come by its channel.

@@ -10,6 +10,9 @@ import (
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
+// usualSize is room for most messages, so that it need not grow step by step.
+const usualSize = 256
+
 // pubsub is the format of the classic adapter.
 type pubsub struct {
 	out *redisadapter.Outlet
@@ -36,23 +39,22 @@ func PubSub(d redisadapter.Driver, o redisadapter.PubSubOptions) (*Emitter, erro
 	return newEmitter(newCore(out, &pubsub{out: out, key: o.Key, uid: adapter.NewID()})), nil
 }
 
-// channels names the channels of a namespace.
-func (f *pubsub) channels(nsp string) (rediswire.Channels, error) {
-	return rediswire.NewChannels(f.key, nsp, f.uid)
+func (f *pubsub) open(name string) *namespace {
+	c, err := rediswire.NewChannels(f.key, name, f.uid)
+	if err != nil {
+		return &namespace{name: name, bad: fmt.Errorf("emitter: %w", err)}
+	}
+	return &namespace{name: name, all: c.Broadcast, orders: c.Request, answers: []string{c.Response, c.Own}}
 }
 
-func (f *pubsub) broadcast(ctx context.Context, p *parser.Packet, o adapter.Options) error {
-	c, err := f.channels(p.Namespace)
+func (f *pubsub) broadcast(ctx context.Context, n *namespace, p *parser.Packet, o adapter.Options) error {
+	payload, err := rediswire.AppendEmitterBroadcast(make([]byte, 0, usualSize), p, &rediswire.Target{Options: o}, false)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
-	payload, err := rediswire.AppendEmitterBroadcast(nil, p, &rediswire.Target{Options: o}, false)
-	if err != nil {
-		return fmt.Errorf("emitter: %w", err)
-	}
-	channel := c.Broadcast
+	channel := n.all
 	if room, one := onlyRoom(o.Rooms); one {
-		channel = c.Room(room)
+		channel = n.room(room)
 	}
 	return f.out.Publish(ctx, channel, payload)
 }
@@ -70,7 +72,7 @@ func onlyRoom(rooms []string) (string, bool) {
 	return rooms[0], true
 }
 
-func (f *pubsub) command(ctx context.Context, nsp string, c adapter.Command, o adapter.Options) error {
+func (f *pubsub) command(ctx context.Context, n *namespace, c adapter.Command, o adapter.Options) error {
 	r := rediswire.Request{Target: rediswire.Target{Options: o}, Close: c.CloseConn}
 	switch {
 	case c.Disconnect:
@@ -80,48 +82,25 @@ func (f *pubsub) command(ctx context.Context, nsp string, c adapter.Command, o a
 	default:
 		r.Type, r.Rooms = rediswire.RequestLeave, c.Leave
 	}
-	return f.order(ctx, nsp, &r)
+	return f.order(ctx, n, &r)
 }
 
-func (f *pubsub) serverSide(ctx context.Context, p *parser.Packet) error {
-	return f.order(ctx, p.Namespace, &rediswire.Request{
-		Type: rediswire.RequestServerSide, Packet: *p,
-	})
+func (f *pubsub) serverSide(ctx context.Context, n *namespace, p *parser.Packet) error {
+	return f.order(ctx, n, &rediswire.Request{Type: rediswire.RequestServerSide, Packet: *p})
 }
 
 // order publishes a request that nobody answers.
-func (f *pubsub) order(ctx context.Context, nsp string, r *rediswire.Request) error {
-	c, err := f.channels(nsp)
-	if err != nil {
-		return fmt.Errorf("emitter: %w", err)
-	}
+func (f *pubsub) order(ctx context.Context, n *namespace, r *rediswire.Request) error {
 	payload, err := rediswire.AppendEmitterRequest(nil, r)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
-	return f.out.Publish(ctx, c.Request, payload)
+	return f.out.Publish(ctx, n.orders, payload)
 }
 
-func (f *pubsub) listens(nsp string) ([]string, error) {
-	c, err := f.channels(nsp)
-	return []string{c.Response, c.Own}, err
-}
+func (f *pubsub) mayAsk(context.Context, *namespace) error { return nil }
 
-func (f *pubsub) mayAsk(context.Context, string) error { return nil }
-
-func (f *pubsub) servers(ctx context.Context, nsp string) (int, error) {
-	c, err := f.channels(nsp)
-	if err != nil {
-		return 0, err
-	}
-	return f.out.Subscribers(ctx, c.Request)
-}
-
-func (f *pubsub) request(q *question) (channel string, payload []byte, err error) {
-	c, err := f.channels(q.nsp)
-	if err != nil {
-		return "", nil, err
-	}
+func (f *pubsub) request(q *question) ([]byte, error) {
 	r := rediswire.Request{
 		UID: f.uid, ID: q.id, Target: rediswire.Target{Options: q.options, Timeout: q.timeout},
 	}
@@ -136,8 +115,7 @@ func (f *pubsub) request(q *question) (channel string, payload []byte, err error
 	default:
 		r.Type = rediswire.RequestServerSide
 	}
-	payload, err = rediswire.AppendRequest(nil, &r)
-	return c.Request, payload, err
+	return rediswire.AppendRequest(nil, &r)
 }
 
 func (f *pubsub) mine(payload string) (id string, ok bool) { return rediswire.PeekResponseID(payload) }

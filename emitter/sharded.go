@@ -35,14 +35,10 @@ func Sharded(d redisadapter.Driver, o redisadapter.ShardedOptions) (*Emitter, er
 	return newEmitter(newCore(out, f)), nil
 }
 
-func (f *sharded) broadcast(ctx context.Context, p *parser.Packet, o adapter.Options) error {
-	c, err := f.channels(p.Namespace)
-	if err != nil {
-		return fmt.Errorf("emitter: %w", err)
-	}
-	channel := c.Common
-	if room, one := onlyRoom(o.Rooms); one && f.separate(p.Namespace, room) {
-		channel = c.Room(room)
+func (f *sharded) broadcast(ctx context.Context, n *namespace, p *parser.Packet, o adapter.Options) error {
+	channel := n.all
+	if room, one := onlyRoom(o.Rooms); one && f.separate(n.name, room) {
+		channel = n.room(room)
 	}
 	return f.publish(ctx, channel, &rediswire.Message{
 		Type: rediswire.MessageBroadcast, UID: rediswire.UIDEmitter, Namespace: p.Namespace,
@@ -59,27 +55,18 @@ func (f *sharded) separate(nsp, room string) bool {
 	return f.mode.Separate(room)
 }
 
-func (f *sharded) command(ctx context.Context, nsp string, c adapter.Command, o adapter.Options) error {
-	return f.toAll(ctx, order(nsp, c, o))
+func (f *sharded) command(ctx context.Context, n *namespace, c adapter.Command, o adapter.Options) error {
+	return f.publish(ctx, n.all, order(n.name, c, o))
 }
 
-func (f *sharded) serverSide(ctx context.Context, p *parser.Packet) error {
-	return f.toAll(ctx, &rediswire.Message{
+func (f *sharded) serverSide(ctx context.Context, n *namespace, p *parser.Packet) error {
+	return f.publish(ctx, n.all, &rediswire.Message{
 		Type: rediswire.MessageServerSide, UID: rediswire.UIDEmitter, Namespace: p.Namespace, Packet: *p,
 	})
 }
 
-// toAll publishes a message for every server.
-func (f *sharded) toAll(ctx context.Context, m *rediswire.Message) error {
-	c, err := f.channels(m.Namespace)
-	if err != nil {
-		return fmt.Errorf("emitter: %w", err)
-	}
-	return f.publish(ctx, c.Common, m)
-}
-
 func (f *sharded) publish(ctx context.Context, channel string, m *rediswire.Message) error {
-	payload, err := rediswire.AppendMessage(nil, m, f.form)
+	payload, err := rediswire.AppendMessage(make([]byte, 0, usualSize), m, f.form)
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}

@@ -44,18 +44,18 @@ func Streams(d redisadapter.StreamDriver, o redisadapter.StreamsOptions) (*Emitt
 	})), nil
 }
 
-func (f *streams) broadcast(ctx context.Context, p *parser.Packet, o adapter.Options) error {
+func (f *streams) broadcast(ctx context.Context, _ *namespace, p *parser.Packet, o adapter.Options) error {
 	return f.append(ctx, &rediswire.Message{
 		Type: rediswire.MessageBroadcast, UID: rediswire.UIDEmitter, Namespace: p.Namespace,
 		Packet: *p, Target: rediswire.Target{Options: o},
 	})
 }
 
-func (f *streams) command(ctx context.Context, nsp string, c adapter.Command, o adapter.Options) error {
-	return f.append(ctx, order(nsp, c, o))
+func (f *streams) command(ctx context.Context, n *namespace, c adapter.Command, o adapter.Options) error {
+	return f.append(ctx, order(n.name, c, o))
 }
 
-func (f *streams) serverSide(ctx context.Context, p *parser.Packet) error {
+func (f *streams) serverSide(ctx context.Context, _ *namespace, p *parser.Packet) error {
 	return f.append(ctx, &rediswire.Message{
 		Type: rediswire.MessageServerSide, UID: rediswire.UIDEmitter, Namespace: p.Namespace, Packet: *p,
 	})
@@ -69,7 +69,7 @@ func (f *streams) append(ctx context.Context, m *rediswire.Message) error {
 	return f.out.Append(ctx, m.Namespace, fields)
 }
 
-func (f *streams) mayAsk(ctx context.Context, nsp string) error { return f.out.Clear(ctx, nsp) }
+func (f *streams) mayAsk(ctx context.Context, n *namespace) error { return f.out.Clear(ctx, n.name) }
 
 func (f *streams) accepting() error { return f.out.Accepting() }
 
