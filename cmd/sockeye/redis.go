@@ -6,49 +6,138 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
 )
 
+// redisFlags say which Redis to join and how.
+type redisFlags struct {
+	url    string // where to publish, and to subscribe if sub is empty
+	sub    string // where to subscribe
+	mode   string // pubsub, classic, sharded, streams
+	prefix string
+}
+
+// The modes, as they are shown.
+const (
+	modePubSub  = "pubsub"
+	modeSharded = "sharded"
+	modeStreams = "streams"
+)
+
+const urlForms = "redis://host:port, redis+sentinel://host:port,host:port/master or redis+cluster://host:port"
+
 // cluster is the Redis to join, or none.
 type cluster struct {
 	in   adapter.Cluster // nil: none
 	addr string          // without user and password
+	mode string
 }
 
-// redisCluster gives the cluster of the flag --redis or else of the environment. It does not connect yet.
-func redisCluster(flag string, env func(string) string) (cluster, error) {
-	where, from := flag, "--redis"
-	if where == "" {
-		where, from = urlFromEnv(env), "REDIS_HOST and REDIS_PORT"
+// redisCluster gives the cluster of the flags or else of the environment. It does not connect yet.
+func redisCluster(f redisFlags, env func(string) string) (cluster, error) {
+	mode, err := modeOf(f.mode)
+	if err != nil {
+		return cluster{}, err
 	}
-	if where == "" {
+	if strings.ContainsFunc(f.prefix, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return cluster{}, usagef("--redis-prefix has control characters")
+	}
+	from, subFrom := "--redis", "--redis-sub"
+	if f.url == "" {
+		fallback := fromEnv(env)
+		f.url, from = fallback.url, fallback.from
+		if f.sub == "" {
+			f.sub, subFrom = fallback.sub, "SUB_HOST and SUB_PORT"
+		}
+	}
+	switch {
+	case f.url != "":
+	case f.sub != "":
+		return cluster{}, usagef("%s says where to subscribe, but nothing says where to publish: add --redis", subFrom)
+	case mode != modePubSub:
+		return cluster{}, usagef("--redis-mode %s needs a Redis: add --redis", mode)
+	default:
 		return cluster{}, nil
 	}
-	u, err := url.Parse(where)
+	d, err := rueidisdriver.FromURL(f.url)
 	if err != nil {
-		// The error of url.Parse has the URL in it, and that may have a password.
-		return cluster{}, usagef("%s: not a URL such as redis://host:port", from)
+		return cluster{}, badURL(from, err)
 	}
-	d, err := rueidisdriver.FromURL(where)
-	if err != nil {
-		return cluster{}, usagef("%s: %s is not a URL such as redis://host:port", from, u.Redacted())
+	addr := addressOf(f.url)
+	if f.sub != "" {
+		_ = d.Close() // it was for the check of this URL, and is not connected
+		if d, err = rueidisdriver.FromURLs(f.url, f.sub); err != nil {
+			return cluster{}, badURL(subFrom, err)
+		}
+		addr += " (subscribed at " + addressOf(f.sub) + ")"
 	}
-	addr := u.Host
-	if addr == "" {
-		addr = u.Path // unix://
-	}
-	return cluster{redisadapter.PubSub(d, redisadapter.PubSubOptions{}), addr}, nil
+	return cluster{adapterFor(d, mode, f.prefix), addr, mode}, nil
 }
 
-func urlFromEnv(env func(string) string) string {
-	host := env("REDIS_HOST")
+func modeOf(s string) (string, error) {
+	switch s {
+	case modePubSub, "classic":
+		return modePubSub, nil
+	case modeSharded, modeStreams:
+		return s, nil
+	}
+	return "", usagef("--redis-mode: %q is none of pubsub, sharded, streams", s)
+}
+
+func adapterFor(d redisadapter.StreamDriver, mode, prefix string) adapter.Cluster {
+	switch mode {
+	case modeSharded:
+		return redisadapter.Sharded(d, redisadapter.ShardedOptions{ChannelPrefix: prefix})
+	case modeStreams:
+		return redisadapter.Streams(d, redisadapter.StreamsOptions{StreamName: prefix, ChannelPrefix: prefix})
+	default:
+		return redisadapter.PubSub(d, redisadapter.PubSubOptions{Key: prefix})
+	}
+}
+
+// badURL makes one line of what is wrong with a URL, without the URL, which may have a password.
+func badURL(from string, err error) error {
+	return usagef("%s: %s; a URL is %s", from, strings.TrimPrefix(err.Error(), "rueidisdriver: "), urlForms)
+}
+
+// addressOf gives what of a URL may be shown: the hosts, or the path of a socket. There may be several hosts, which
+// package url does not read.
+func addressOf(s string) string {
+	_, rest, _ := strings.Cut(s, "://")
+	hosts, path := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		hosts, path = rest[:i], rest[i:]
+	}
+	hosts = hosts[strings.LastIndexByte(hosts, '@')+1:]
+	if hosts == "" {
+		path, _, _ = strings.Cut(path, "?")
+		return path
+	}
+	return hosts
+}
+
+// envRedis is the Redis that the environment names.
+type envRedis struct{ url, sub, from string }
+
+func fromEnv(env func(string) string) envRedis {
+	r := envRedis{from: "PUB_HOST and PUB_PORT"}
+	if r.url = urlFromEnv(env, "PUB"); r.url == "" {
+		r.url, r.from = urlFromEnv(env, "REDIS"), "REDIS_HOST and REDIS_PORT"
+	}
+	r.sub = urlFromEnv(env, "SUB")
+	return r
+}
+
+func urlFromEnv(env func(string) string, name string) string {
+	host := env(name + "_HOST")
 	if host == "" {
 		return ""
 	}
-	port := env("REDIS_PORT")
+	port := env(name + "_PORT")
 	if port == "" {
 		port = "6379"
 	}
@@ -63,21 +152,32 @@ func urlFromEnv(env func(string) string) string {
 func (c cluster) adapter() adapter.Cluster { return c.in }
 
 func (c cluster) suffix() string {
-	if c.in == nil {
+	switch {
+	case c.in == nil:
 		return ""
+	case c.mode == modePubSub:
+		return ", with Redis at " + c.addr
+	default:
+		return ", with Redis at " + c.addr + ", " + c.mode
 	}
-	return ", with Redis at " + c.addr
 }
 
 // explain makes one clear line of an error at start-up.
 func (c cluster) explain(err error) error {
-	if errors.Is(err, redisadapter.ErrUnavailable) && errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("cannot use Redis at %s: no answer in time", c.addr)
-	}
-	if errors.Is(err, redisadapter.ErrUnavailable) {
+	var why string
+	switch {
+	case errors.Is(err, redisadapter.ErrNoSharding):
+		why = "the mode sharded needs Redis 7"
+	case errors.Is(err, redisadapter.ErrPrefixInUse):
+		why = "servers of the mode pubsub use the same names there, choose others by --redis-prefix"
+	case !errors.Is(err, redisadapter.ErrUnavailable):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		why = "no answer in time"
+	default:
 		return fmt.Errorf("cannot use Redis at %s: %w", c.addr, cause(err))
 	}
-	return err
+	return fmt.Errorf("cannot use Redis at %s: %s", c.addr, why)
 }
 
 // cause is the innermost error: what lies around it says no more than the line that it is put into.

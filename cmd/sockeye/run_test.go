@@ -141,7 +141,22 @@ func TestRun_Usage(t *testing.T) {
 		"redis scheme":        {nil, []string{"serve", "--redis", "http://127.0.0.1:1"}, "redis://"},
 		"REDIS_PORT":          {environment{"REDIS_HOST": "h", "REDIS_PORT": "x y"}, []string{"serve"}, "REDIS_PORT"},
 		"origin":              {nil, []string{"serve", "--origin", "example.com"}, "--origin: "},
-		"redis URL":           {nil, []string{"serve", "--redis", "redis://u:hidden@127.0.0.1:x y"}, "redis://"},
+		"redis mode":          {nil, []string{"serve", "--redis", "redis://127.0.0.1", "--redis-mode", "magic"}, `"magic"`},
+		"mode without redis":  {nil, []string{"serve", "--redis-mode", "streams"}, "--redis"},
+		"replica alone":       {nil, []string{"serve", "--redis-sub", "redis://127.0.0.1"}, "--redis-sub"},
+		"SUB_HOST alone":      {environment{"SUB_HOST": "h"}, []string{"serve"}, "SUB_HOST"},
+		"PUB_PORT":            {environment{"PUB_HOST": "h", "PUB_PORT": "x y"}, []string{"serve"}, "PUB_PORT"},
+		"SUB_PORT":            {environment{"PUB_HOST": "h", "SUB_HOST": "h", "SUB_PORT": "x y"}, []string{"serve"}, "SUB_PORT"},
+		"replica scheme": {
+			nil, []string{"serve", "--redis", "redis://127.0.0.1", "--redis-sub", "http://u:hidden@h"}, "--redis-sub",
+		},
+		"replica of a cluster": {
+			nil, []string{"serve", "--redis", "redis+cluster://127.0.0.1", "--redis-sub", "redis://u:hidden@h"}, "--redis-sub",
+		},
+		"sentinels without master": {nil, []string{"serve", "--redis", "redis+sentinel://u:hidden@h:1,h:2"}, "--redis: "},
+		"several without shape":    {nil, []string{"serve", "--redis", "redis://u:hidden@h:1,h"}, "--redis: "},
+		"prefix":                   {nil, []string{"serve", "--redis", "redis://127.0.0.1", "--redis-prefix", "a\nb"}, "--redis-prefix"},
+		"redis URL":                {nil, []string{"serve", "--redis", "redis://u:hidden@127.0.0.1:x y"}, "redis://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -37,7 +37,7 @@ type serveOptions struct {
 	addr      string
 	open      bool
 	origins   []string
-	redis     string
+	redis     redisFlags
 	clientDir string
 	logFormat string
 	logLevel  string
@@ -50,10 +50,20 @@ func serveCommand(in invocation) *cobra.Command {
 		Short: "Run a server with rooms and a demo chat page",
 		Long: `Run a Socket.IO server for clients of versions 2 to 4, with a demo chat page at / and its health at /healthz.
 
-Environment: PORT sets the port where --addr is not given; REDIS_HOST, REDIS_PORT and REDIS_PASSWORD
-join a cluster where --redis is not given.`,
-		Example: "  sockeye serve\n  sockeye serve --addr 127.0.0.1:3001 --redis redis://127.0.0.1:6379",
-		Args:    cobra.NoArgs,
+Servers on one Redis with the same --redis-mode and --redis-prefix are one cluster, also with Node servers: pubsub is
+for those with createAdapter of @socket.io/redis-adapter, sharded for createShardedAdapter (Redis 7), streams for
+@socket.io/redis-streams-adapter, where nothing is lost while Redis is away.
+
+A URL is redis://user:password@host:port/database, or unix://path?db=database; for a master that Sentinels watch
+redis+sentinel://user:password@host:port,host:port/master, for a Redis Cluster redis+cluster://host:port,host:port;
+with rediss in place of redis the connection is encrypted.
+
+Environment: PORT sets the port where --addr is not given. Where --redis is not given REDIS_HOST and REDIS_PORT join a
+cluster, or PUB_HOST and PUB_PORT; SUB_HOST and SUB_PORT stand for --redis-sub, and REDIS_PASSWORD is for all of them.`,
+		Example: "  sockeye serve\n" +
+			"  sockeye serve --addr 127.0.0.1:3001 --redis redis://127.0.0.1:6379\n" +
+			"  sockeye serve --redis redis://master:6379 --redis-sub redis://replica:6379 --redis-mode streams",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if !c.Flags().Changed("addr") {
 				addr, err := addrFromEnv(in.env)
@@ -74,7 +84,10 @@ join a cluster where --redis is not given.`,
 	f.StringVar(&o.addr, "addr", defaultAddr, "address to listen on; port 0 picks a free one")
 	f.BoolVar(&o.open, "open", false, "allow an address that other machines can reach; there is no authentication")
 	f.StringArrayVar(&o.origins, "origin", nil, "origin whose pages may connect, as https://example.com; repeatable")
-	f.StringVar(&o.redis, "redis", "", "URL of the Redis that connects several servers, as redis://host:port")
+	f.StringVar(&o.redis.url, "redis", "", "URL of the Redis that connects several servers, as redis://host:port")
+	f.StringVar(&o.redis.sub, "redis-sub", "", "URL of a replica of it to subscribe at (default: the same)")
+	f.StringVar(&o.redis.mode, "redis-mode", modePubSub, "how to use it: pubsub (or classic), sharded or streams")
+	f.StringVar(&o.redis.prefix, "redis-prefix", "socket.io", "how the names of channels and of the stream start")
 	f.StringVar(&o.clientDir, "client-dir", "", "directory with socket.io.js (default: the one of web/node_modules if it is there)")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
