@@ -39,7 +39,7 @@ var imports = map[string][]string{
 	"internal/jsonscan":          {},
 	"internal/mpack":             {"internal/js"},
 	"internal/netpoll":           {},
-	"internal/rediswire":         {"adapter", "internal/js", "internal/mpack", "parser"},
+	"internal/rediswire":         {"adapter", "internal/js", "internal/jsonscan", "internal/mpack", "parser"},
 	"internal/ring":              {},
 	"internal/testkit":           {},
 	"internal/ws":                {},
