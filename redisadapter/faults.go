@@ -20,11 +20,12 @@ const (
 	faultEntry
 	faultStream
 	faultSession
+	faultLoss
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"broadcast", "request", "response", "answer", "publish", "subscription", "panic",
-	"entry", "stream", "session"}
+	"entry", "stream", "session", "stream"}
 
 const faultInterval = time.Second
 

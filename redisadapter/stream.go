@@ -222,7 +222,7 @@ func (c *streams) gap(stream string, err error) {
 	if c.sessions != nil {
 		c.sessions.again(stream)
 	}
-	c.faultAll(faultStream, err)
+	c.faultAll(faultLoss, err)
 }
 
 // Health is nil, or an error that wraps ErrUnavailable while Redis does not take entries or messages, or a stream or the

@@ -65,14 +65,7 @@ func (s *store) changed() {
 }
 
 func (s *store) add(a redisadapter.Append) string {
-	if s.streams == nil {
-		s.streams = map[string]*stream{}
-	}
-	t := s.streams[a.Stream]
-	if t == nil {
-		t = &stream{}
-		s.streams[a.Stream] = t
-	}
+	t := s.stream(a.Stream)
 	next := id{ms: uint64(time.Now().UnixMilli())}
 	if !t.last.less(next) {
 		next = id{t.last.ms, t.last.seq + 1}
@@ -85,6 +78,17 @@ func (s *store) add(a redisadapter.Append) string {
 	}
 	s.changed()
 	return next.String()
+}
+
+// stream finds or makes a stream.
+func (s *store) stream(name string) *stream {
+	if s.streams == nil {
+		s.streams = map[string]*stream{}
+	}
+	if s.streams[name] == nil {
+		s.streams[name] = &stream{}
+	}
+	return s.streams[name]
 }
 
 func (t *stream) trim(n int) {
@@ -312,4 +316,15 @@ func (d *driver) Delete(_ context.Context, name string) (bool, error) {
 	k, ok := d.h.store.keys[name]
 	delete(d.h.store.keys, name)
 	return ok && time.Now().Before(k.ends), nil
+}
+
+// Skip makes the next entry of a stream get an id above last, as if there had been one.
+func (h *Hub) Skip(name, last string) {
+	at, err := parseID(last, 0)
+	if err != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.store.stream(name).last = at
 }
