@@ -102,8 +102,8 @@ func (r *Requests) Len() int {
 }
 
 // Gone tells that nothing more will come from the server of that id. Requests do not wait for it any more: see
-// ErrServerLeft.
-func (r *Requests) Gone(server string) {
+// ErrServerLeft. It is not missed where it has closed in order, and so has no sockets any more, before it answered.
+func (r *Requests) Gone(server string, inOrder bool) {
 	r.mu.Lock()
 	open := make([]*Request, 0, len(r.open))
 	for _, q := range r.open {
@@ -111,7 +111,7 @@ func (r *Requests) Gone(server string) {
 	}
 	r.mu.Unlock()
 	for _, q := range open {
-		q.gone(server)
+		q.gone(server, inOrder)
 	}
 }
 
@@ -228,10 +228,10 @@ func (q *Request) Part(r Response) {
 }
 
 // gone tells that nothing more will come from a server.
-func (q *Request) gone(server string) {
+func (q *Request) gone(server string, inOrder bool) {
 	q.mu.Lock()
 	if !q.closed {
-		q.tally.leave(server)
+		q.tally.leave(server, inOrder)
 	}
 	q.mu.Unlock()
 	q.wake()
@@ -356,10 +356,10 @@ func (q *Request) result(cause error) error {
 	if short > 0 || t.forgiven > 0 {
 		e.MissingServers = t.missing()
 	}
-	named, unheard := t.named()
+	named, excused, unheard := t.named()
 	e.SilentServers = max(short-unheard, 0)
 	if q.of == OfServers {
-		e.Expected, e.Received = named+t.others, t.heard
+		e.Expected, e.Received = named-excused+t.others, t.heard
 	}
 	if cause == errLeft { //nolint:errorlint // it is never wrapped
 		e.Err = ErrSocketLeft

@@ -211,22 +211,22 @@ func TestRequest_ServerGone(t *testing.T) {
 		{"before it answers", OfServers, func(r *Requests, q *Request) {
 			q.Expect(2)
 			q.ServerAnswer(Answer{Server: "b"})
-			r.Gone("a")
+			r.Gone("a", false)
 		}, &Incomplete{Expected: 2, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
 		{"before the others are counted", OfServers, func(r *Requests, q *Request) {
-			r.Gone("a")
-			r.Gone("a")
+			r.Gone("a", false)
+			r.Gone("a", false)
 			q.ServerAnswer(Answer{Server: "b"})
 			q.Expect(2)
 		}, &Incomplete{Expected: 2, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
 		{"after it answered", OfServers, func(r *Requests, q *Request) {
 			q.ServerAnswer(Answer{Server: "a"})
 			q.ServerAnswer(Answer{Server: "b"})
-			r.Gone("a")
+			r.Gone("a", false)
 			q.Expect(2)
 		}, nil},
 		{"one that comes back", OfServers, func(r *Requests, q *Request) {
-			r.Gone("a")
+			r.Gone("a", false)
 			q.ServerAnswer(Answer{Server: "a"})
 			q.ServerAnswer(Answer{Server: "b"})
 			q.Expect(2)
@@ -234,33 +234,49 @@ func TestRequest_ServerGone(t *testing.T) {
 		{"an unknown one", OfServers, func(r *Requests, q *Request) {
 			q.ServerAnswer(Answer{Server: "a"})
 			q.ServerAnswer(Answer{Server: "b"})
-			r.Gone("z")
+			r.Gone("z", false)
 			q.Expect(2)
 		}, nil},
 		{"the one that answered without a name is another", OfServers, func(r *Requests, q *Request) {
 			q.ServerAnswer(Answer{Server: "b"})
 			q.ServerAnswer(Answer{})
 			q.Expect(3)
-			r.Gone("a")
+			r.Gone("a", false)
 		}, &Incomplete{Expected: 3, Received: 2, MissingServers: []string{"a"}, Err: ErrServerLeft}},
 		{"before it said how many sockets it asked", OfSockets, func(r *Requests, q *Request) {
 			q.Expect(2)
 			q.Heard("b", 1)
 			q.SocketAnswer(Answer{Server: "b"})
-			r.Gone("a")
+			r.Gone("a", false)
 		}, &Incomplete{Expected: 1, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
 		{"before all of its sockets answered", OfSockets, func(r *Requests, q *Request) {
 			q.Expect(2)
 			q.Heard("a", 3)
 			q.Heard("b", 0)
 			q.SocketAnswer(Answer{Server: "a"})
-			r.Gone("a")
+			r.Gone("a", false)
 		}, &Incomplete{Expected: 3, Received: 1, MissingServers: []string{"a"}, Err: ErrServerLeft}},
+		{"in order", OfServers, func(r *Requests, q *Request) {
+			r.Gone("a", true)
+			q.ServerAnswer(Answer{Server: "b"})
+			q.Expect(2)
+		}, nil},
+		{"in order before the last other", OfServers, func(r *Requests, q *Request) {
+			q.Expect(2)
+			r.Gone("a", true)
+			r.Gone("b", false)
+		}, &Incomplete{Expected: 1, MissingServers: []string{"b"}, Err: ErrServerLeft}},
+		{"in order before all of its sockets answered", OfSockets, func(r *Requests, q *Request) {
+			q.Expect(2)
+			q.Heard("a", 2)
+			r.Gone("b", true)
+			r.Gone("a", true)
+		}, &Incomplete{Expected: 2, MissingServers: []string{"a"}, Err: ErrServerLeft}},
 		{"whose sockets answer after all", OfSockets, func(r *Requests, q *Request) {
 			q.SocketAnswer(Answer{Server: "a"})
 			q.Heard("a", 2)
 			q.Heard("b", 0)
-			r.Gone("a")
+			r.Gone("a", false)
 			q.SocketAnswer(Answer{Server: "a"})
 			q.Expect(2)
 		}, nil},

@@ -20,8 +20,10 @@ type tally struct {
 
 // server is what a tally knows of one server that has an id.
 type server struct {
-	named, heard, gone bool
-	sockets, answers   int
+	named, heard     bool
+	gone             bool // nothing more comes
+	excused          bool // likewise, and nothing is missing but what its sockets were asked for
+	sockets, answers int
 }
 
 // of finds or makes the account of a server; nil if there are too many.
@@ -46,7 +48,7 @@ func (t *tally) name(id string) {
 
 // expect tells how many servers must be heard, the named ones included.
 func (t *tally) expect(total int) {
-	named, _ := t.named()
+	named, _, _ := t.named()
 	t.known, t.others = true, max(total-named, 0)
 }
 
@@ -59,7 +61,7 @@ func (t *tally) hear(id string, sockets int) bool {
 		if s == nil || s.heard {
 			return false
 		}
-		s.heard, s.gone, s.sockets = true, false, sockets
+		s.heard, s.gone, s.excused, s.sockets = true, false, false, sockets
 	}
 	t.heard++
 	t.sockets += sockets
@@ -80,13 +82,13 @@ func (t *tally) answered(id string) {
 	}
 }
 
-// leave tells that nothing more will come from a server.
-func (t *tally) leave(id string) {
+// leave tells that nothing more will come from a server. It is excused where it has closed in order.
+func (t *tally) leave(id string, excused bool) {
 	s := t.servers[id]
 	if s == nil || s.gone {
 		return
 	}
-	s.gone = true
+	s.gone, s.excused = true, excused
 	if s.heard {
 		t.forgiven += max(s.sockets-s.answers, 0)
 	}
@@ -98,7 +100,7 @@ func (t *tally) short(gone bool) int {
 	named, others := 0, t.others
 	for _, s := range t.servers {
 		switch {
-		case s.named && !s.heard && (gone || !s.gone):
+		case s.named && !s.heard && (gone || !s.gone) && !s.excused:
 			named++
 		case !s.named && s.heard:
 			others--
@@ -112,7 +114,7 @@ func (t *tally) short(gone bool) int {
 func (t *tally) missing() []string {
 	var ids []string
 	for id, s := range t.servers {
-		if s.named && !s.heard || s.heard && s.gone && s.answers < s.sockets {
+		if s.named && !s.heard && !s.excused || s.heard && s.gone && s.answers < s.sockets {
 			ids = append(ids, id)
 		}
 	}
@@ -120,15 +122,20 @@ func (t *tally) missing() []string {
 	return ids
 }
 
-// named counts the named servers, and those of them that were not heard.
-func (t *tally) named() (all, unheard int) {
+// named counts the named servers, and those of them that were not heard and that are, or are not, excused.
+func (t *tally) named() (all, excused, unheard int) {
 	for _, s := range t.servers {
-		if s.named {
-			all++
-			if !s.heard {
-				unheard++
-			}
+		if !s.named {
+			continue
+		}
+		all++
+		switch {
+		case s.heard:
+		case s.excused:
+			excused++
+		default:
+			unheard++
 		}
 	}
-	return all, unheard
+	return all, excused, unheard
 }

@@ -32,6 +32,7 @@ type asker struct {
 	common   string        // the channel of questions, by whose subscribers servers are counted
 	newID    func() string // makes ids of questions
 	requests adapter.Requests
+	k        *membership // nil where servers do not announce themselves
 	closed   atomic.Bool
 
 	mu        sync.Mutex
@@ -138,7 +139,7 @@ func (a *asker) broadcastWithAck(
 	if err := a.AskFor(q, p, o); err != nil {
 		return err
 	}
-	others, failed := a.publishCounted(ctx, payload)
+	others, failed := a.publishCounted(ctx, q, payload)
 	q.Expect(others)
 	received := 0
 	err = q.Wait(ctx, func(r adapter.Response) {
@@ -161,20 +162,33 @@ func remaining(ctx context.Context) time.Duration {
 
 // publishCounted publishes a question and counts the other servers that got it: none, and an error, while Redis is
 // unavailable.
-func (a *asker) publishCounted(ctx context.Context, payload []byte) (others int, err error) {
+func (a *asker) publishCounted(ctx context.Context, q *adapter.Request, payload []byte) (others int, err error) {
 	if err := a.b.pub.health(); err != nil {
 		return 0, err
 	}
+	named := a.summon(q)
 	if err := a.b.pub.wait(ctx, a.b.publication(a.common, payload)); err != nil {
 		return 0, err
 	}
-	return a.others(ctx)
+	return a.others(ctx, q, named)
 }
 
-// others counts the other servers of the namespace.
-func (a *asker) others(ctx context.Context) (int, error) {
-	n, err := a.b.subscribers(ctx, a.common)
-	return n - 1, err
+// summon makes q wait for those servers that are known by name, before it is asked.
+func (a *asker) summon(q *adapter.Request) []string {
+	if a.k == nil {
+		return nil
+	}
+	return a.k.summon(q, &a.requests)
+}
+
+// others counts the other servers of the namespace, the named ones included.
+func (a *asker) others(ctx context.Context, q *adapter.Request, named []string) (int, error) {
+	if a.k == nil {
+		n, err := a.b.subscribers(ctx, a.common)
+		return max(n-1, 0), err
+	}
+	n, _, err := a.k.audience(ctx, q, &a.requests, named)
+	return n, err
 }
 
 // fetch describes the sockets that o selects, those of this server first.
@@ -191,22 +205,23 @@ func (a *asker) fetch(ctx context.Context, o adapter.Options, encode encoder) ([
 
 // query asks every other server once. It returns at once if there is none.
 func (a *asker) query(ctx context.Context, w want, encode encoder, each func(adapter.Response)) error {
-	err := a.b.pub.health()
-	var others int
-	if err == nil {
-		others, err = a.others(ctx)
-	}
-	if err != nil {
-		return &adapter.Incomplete{Err: err}
-	}
-	if others <= 0 {
-		return nil
-	}
 	id, q, end, err := a.ask(adapter.OfServers, w)
 	if err != nil {
 		return err
 	}
 	defer end()
+	named := a.summon(q)
+	err = a.b.pub.health()
+	var others int
+	if err == nil {
+		others, err = a.others(ctx, q, named)
+	}
+	if err != nil {
+		return &adapter.Incomplete{Err: err}
+	}
+	if others == 0 {
+		return nil
+	}
 	payload, err := encode(id)
 	if err != nil {
 		return err
@@ -216,6 +231,44 @@ func (a *asker) query(ctx context.Context, w want, encode encoder, each func(ada
 		return err
 	}
 	return q.Wait(ctx, each)
+}
+
+// count counts the sockets that o selects; fetch is for servers that do not understand the question.
+func (a *asker) count(
+	ctx context.Context, o adapter.Options, fetch func(context.Context, adapter.Options) ([]adapter.Remote, error),
+) (int, error) {
+	here, err := a.Local.Count(ctx, o)
+	if err != nil || o.Flags.Local {
+		return here, err
+	}
+	if a.k != nil {
+		ctx, cancel := a.b.bounded(ctx)
+		defer cancel()
+		if n, ok, err := a.k.count(ctx, o); ok {
+			return here + n, err
+		}
+	}
+	sockets, err := fetch(ctx, o)
+	return len(sockets), err
+}
+
+// rooms gives the rooms of the sockets that o selects, and how many of these are in each; like count.
+func (a *asker) rooms(
+	ctx context.Context, o adapter.Options, fetch func(context.Context, adapter.Options) ([]adapter.Remote, error),
+) (map[string]int, error) {
+	sizes, err := a.Local.Rooms(ctx, o)
+	if err != nil || o.Flags.Local {
+		return sizes, err
+	}
+	if a.k != nil {
+		ctx, cancel := a.b.bounded(ctx)
+		defer cancel()
+		if ok, err := a.k.rooms(ctx, o, sizes); ok {
+			return sizes, err
+		}
+	}
+	sockets, err := fetch(ctx, o)
+	return adapter.SizesOf(sockets), err
 }
 
 // serverSide tells the other servers of an event. each is nil where no answers are wanted.
@@ -335,7 +388,13 @@ func (a *asker) Close() error {
 	if a.closed.Swap(true) {
 		return nil
 	}
-	a.l.close()
+	if a.k != nil {
+		a.b.t.removeAll(a.k.l)
+	}
+	a.l.close() // waits for both
+	if a.k != nil {
+		a.k.leave()
+	}
 	a.requests.Close()
 	a.mu.Lock()
 	asked := a.asked

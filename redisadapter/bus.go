@@ -21,6 +21,7 @@ type bus struct {
 	faults  faults
 	in      *inbox
 	t       *table
+	members *members // nil without announce
 
 	mu      sync.RWMutex
 	started bool
@@ -70,6 +71,11 @@ func (b *bus) start(ctx context.Context, check func(context.Context) error) erro
 		_ = b.Close() // the error says more
 		return fmt.Errorf("%w: subscribe: %w", ErrUnavailable, err)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.members != nil && !b.closed {
+		b.members.start()
+	}
 	return nil
 }
 
@@ -105,7 +111,13 @@ func (b *bus) Health() error {
 }
 
 // Stats counts what was done so far.
-func (b *bus) Stats() Stats { return b.count.stats() }
+func (b *bus) Stats() Stats {
+	s := b.count.stats()
+	if b.members != nil {
+		s.Servers = b.members.servers()
+	}
+	return s
+}
 
 // Settled waits until Redis has confirmed all subscriptions that were asked for so far, such as those to rooms that were
 // just joined, or cannot confirm them at the moment, which is an error.
@@ -135,6 +147,9 @@ func (b *bus) Close() error {
 	b.t.clear()
 	if lost == nil {
 		b.unsubscribed()
+	}
+	if b.members != nil { // when nobody counts this server among the subscribers any more
+		b.members.close(lost == nil && b.pub.health() == nil)
 	}
 	b.t.close()
 	b.in.close()

@@ -53,7 +53,9 @@ func (m *messages) open(shut func() error) error {
 		return err
 	}
 	m.l.add(m.receive, m.channels.Common, m.channels.Own)
+	m.join(m.uid)
 	m.l.opened()
+	m.enter()
 	return nil
 }
 
@@ -89,13 +91,14 @@ func (m *messages) Fetch(ctx context.Context, o adapter.Options) ([]adapter.Remo
 	})
 }
 
-// Count counts the sockets that o selects.
+// Count counts the sockets that o selects. Where all servers are of this implementation none is described for that.
 func (m *messages) Count(ctx context.Context, o adapter.Options) (int, error) {
-	if o.Flags.Local {
-		return m.Local.Count(ctx, o)
-	}
-	sockets, err := m.Fetch(ctx, o)
-	return len(sockets), err
+	return m.count(ctx, o, m.Fetch)
+}
+
+// Rooms implements adapter.RoomLister; like Count.
+func (m *messages) Rooms(ctx context.Context, o adapter.Options) (map[string]int, error) {
+	return m.rooms(ctx, o, m.Fetch)
 }
 
 // ServerSide tells the other servers of an event.

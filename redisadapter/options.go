@@ -99,6 +99,7 @@ type Stats struct {
 	Malformed uint64 // messages that could not be read and were skipped
 	Unknown   uint64 // responses that nobody here waits for, such as those to other servers
 	Gaps      uint64 // times the subscription was lost
+	Servers   int    // other servers of this implementation that are there at the moment
 }
 
 type counters struct {

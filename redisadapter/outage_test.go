@@ -111,8 +111,8 @@ func TestPubSub_BroadcastWaits(t *testing.T) {
 	t.Parallel()
 	hub, a, _, sa, _ := pair(t, options{})
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := a.Broadcast(ctx, packet("e"), adapter.Options{}); err != nil || len(hub.Published()) != 1 {
-		t.Fatal(err, hub.Published())
+	if err := a.Broadcast(ctx, packet("e"), adapter.Options{}); err != nil || len(published(hub)) != 1 {
+		t.Fatal(err, published(hub))
 	}
 	hub.Stop()
 	cause := errors.New("enough")
@@ -143,7 +143,7 @@ func TestPubSub_CloseFlushes(t *testing.T) {
 	if err := a.cluster.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(hub.Published()); n != messages {
+	if n := len(published(hub)); n != messages {
 		t.Errorf("%d messages published", n)
 	}
 	testkit.Eventually(t, "all arrive", func() bool { return len(sb.Got()) == messages })

@@ -276,13 +276,13 @@ func TestPubSub_Requests(t *testing.T) {
 			}
 			if c.answer == none {
 				testkit.Eventually(t, "the next message", func() bool { return s.stats().Received == 2 })
-				if sent := hub.Published(); len(sent) > 0 {
+				if sent := published(hub); len(sent) > 0 {
 					t.Errorf("%s was published", sent[0].Payload)
 				}
 				return
 			}
-			testkit.Eventually(t, "an answer", func() bool { return len(hub.Published()) > 0 })
-			m := hub.Published()[0]
+			testkit.Eventually(t, "an answer", func() bool { return len(published(hub)) > 0 })
+			m := published(hub)[0]
 			end, part := strings.CutPrefix(c.answer, "...")
 			if m.Channel != "socket.io-response#/#" || !part && string(m.Payload) != c.answer || !strings.HasSuffix(string(m.Payload), end) {
 				t.Errorf("%s: %s, want %s", m.Channel, m.Payload, c.answer)

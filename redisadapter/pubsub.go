@@ -33,7 +33,9 @@ func PubSub(d Driver, o PubSubOptions) adapter.Cluster {
 	if o.Key == "" {
 		o.Key = defaultKey
 	}
-	return &classic{newBus(d, o.bus(), false), o}
+	b := newBus(d, o.bus(), false)
+	b.announce(o.Key)
+	return &classic{b, o}
 }
 
 // Start connects to Redis. The error wraps ErrUnavailable when it does not answer before ctx ends.
@@ -61,7 +63,10 @@ func (c *classic) Open(h adapter.Host) (adapter.Adapter, error) {
 	a.l.addPattern(a.receive(faultBroadcast, a.onBroadcast), a.channels.Pattern)
 	a.l.add(a.receive(faultRequest, a.onRequest), a.channels.Request)
 	a.l.add(a.receive(faultResponse, a.onResponse), a.channels.Response, a.channels.Own)
+	a.join(a.uid)
+	a.k.answer = a.onAnswer
 	a.l.opened()
+	a.enter()
 	return a, nil
 }
 
@@ -131,13 +136,14 @@ func (a *pubsub) Fetch(ctx context.Context, o adapter.Options) ([]adapter.Remote
 	})
 }
 
-// Count counts the sockets that o selects.
+// Count counts the sockets that o selects. Where all servers are of this implementation none is described for that.
 func (a *pubsub) Count(ctx context.Context, o adapter.Options) (int, error) {
-	if o.Flags.Local {
-		return a.Local.Count(ctx, o)
-	}
-	sockets, err := a.Fetch(ctx, o)
-	return len(sockets), err
+	return a.count(ctx, o, a.Fetch)
+}
+
+// Rooms implements adapter.RoomLister; like Count.
+func (a *pubsub) Rooms(ctx context.Context, o adapter.Options) (map[string]int, error) {
+	return a.rooms(ctx, o, a.Fetch)
 }
 
 // Command acts here at once and tells the others to.

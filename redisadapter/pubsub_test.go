@@ -42,10 +42,43 @@ func bounded(t *testing.T) context.Context {
 func pair(t *testing.T, o options) (hub *redistest.Hub, a, b *server, sa, sb *adaptertest.Socket) {
 	t.Helper()
 	hub = redistest.NewHub()
+	a, b, sa, sb = pairOn(t, hub, o)
+	return hub, a, b, sa, sb
+}
+
+// strangers is a pair of servers that do not know each other as of one kind.
+func strangers(t *testing.T, o options) (hub *redistest.Hub, a, b *server, sa, sb *adaptertest.Socket) {
+	t.Helper()
+	hub = redistest.NewHub()
+	hub.Filter(func(m redisadapter.Publication) []redisadapter.Publication {
+		if control(m.Channel) {
+			return nil
+		}
+		return []redisadapter.Publication{m}
+	})
+	a, b, sa, sb = pairOn(t, hub, o)
+	return hub, a, b, sa, sb
+}
+
+func pairOn(t *testing.T, hub *redistest.Hub, o options) (a, b *server, sa, sb *adaptertest.Socket) {
+	t.Helper()
 	a, b = start(t, hub.Driver(), o), start(t, hub.Driver(), o)
 	sa = a.host.Connect(t, "socket-of-a-aaaaaaaa", "r", "a")
 	sb = b.host.Connect(t, "socket-of-b-bbbbbbbb", "r", "b")
-	return hub, a, b, sa, sb
+	return a, b, sa, sb
+}
+
+// control tells whether a channel is one on which our servers tell each other of themselves.
+func control(channel string) bool { return strings.Contains(channel, "-sockeye#") }
+
+// subscribed are the other channels of SPUBLISH that somebody is subscribed to.
+func subscribed(hub *redistest.Hub) []string {
+	return slices.DeleteFunc(hub.ShardChannels(), control)
+}
+
+// published is what was published on other channels.
+func published(hub *redistest.Hub) []redisadapter.Publication {
+	return slices.DeleteFunc(hub.Published(), func(m redisadapter.Publication) bool { return control(m.Channel) })
 }
 
 func got(s *adaptertest.Socket) []string {
@@ -69,7 +102,7 @@ func TestPubSub_BroadcastToAllAndToSeveralRooms(t *testing.T) {
 	}
 	testkit.Eventually(t, "all broadcasts arrive", func() bool { return len(sb.Got()) == 5 })
 	var channels []string
-	for _, m := range hub.Published() {
+	for _, m := range published(hub) {
 		channels = append(channels, m.Channel)
 	}
 	want := []string{"socket.io#/#", "socket.io#/#", "socket.io#/#b#", "socket.io#/#b#", "socket.io#/#"}
@@ -80,7 +113,7 @@ func TestPubSub_BroadcastToAllAndToSeveralRooms(t *testing.T) {
 
 func TestPubSub_AckIsTheFirstArgumentAndNoArray(t *testing.T) {
 	t.Parallel()
-	hub, a, _, sa, sb := pair(t, options{})
+	hub, a, _, sa, sb := strangers(t, options{})
 	for _, s := range []*adaptertest.Socket{sa, sb} {
 		s.Answer(func([]any) []parser.Arg { return packet("", s.ID(), "second").Args })
 	}
@@ -93,7 +126,7 @@ func TestPubSub_AckIsTheFirstArgumentAndNoArray(t *testing.T) {
 		t.Fatal(answers, err)
 	}
 	var acks, counts int
-	for _, m := range hub.Published() {
+	for _, m := range published(hub) {
 		if m.Channel != "socket.io-response#/#" {
 			continue
 		}
@@ -130,7 +163,7 @@ func TestPubSub_FetchSeesOtherServers(t *testing.T) {
 
 func TestPubSub_ServerSideIsAnswered(t *testing.T) {
 	t.Parallel()
-	hub, a, b, _, _ := pair(t, options{SpecificResponses: true})
+	hub, a, b, _, _ := strangers(t, options{SpecificResponses: true})
 	b.host.Listen("q", func(args []any) ([]parser.Arg, bool) {
 		return packet("", map[string]any{"got": args[0]}).Args, true
 	})
@@ -145,7 +178,7 @@ func TestPubSub_ServerSideIsAnswered(t *testing.T) {
 	if want := []any{map[string]any{"got": buffer}}; !reflect.DeepEqual(answers, want) {
 		t.Errorf("%v, want %v", answers, want)
 	}
-	last := hub.Published()[len(hub.Published())-1]
+	last := published(hub)[len(published(hub))-1]
 	if last.Channel != "socket.io-response#/#" { // always the common one, as in Node
 		t.Errorf("answered on %q", last.Channel)
 	}
@@ -158,7 +191,7 @@ func TestPubSub_UnsetFlagsAreNotSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "it arrives", func() bool { return sb.Has("e") })
-	if m := hub.Published()[0].Payload; !bytes.HasSuffix(m, []byte("\xa5flags\x80")) {
+	if m := published(hub)[0].Payload; !bytes.HasSuffix(m, []byte("\xa5flags\x80")) {
 		t.Errorf("%q", m)
 	}
 }
@@ -168,11 +201,11 @@ func TestPubSub_SpecificResponses(t *testing.T) {
 	for name, specific := range map[string]bool{"common": false, "specific": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			hub, a, _, _, _ := pair(t, options{Key: "custom", SpecificResponses: specific})
+			hub, a, _, _, _ := strangers(t, options{Key: "custom", SpecificResponses: specific})
 			if _, err := a.Fetch(t.Context(), adapter.Options{}); err != nil {
 				t.Fatal(err)
 			}
-			sent := hub.Published()
+			sent := published(hub)
 			var request struct{ UID string }
 			if err := json.Unmarshal(sent[0].Payload, &request); err != nil || len(request.UID) != 6 {
 				t.Fatal(request, err)
@@ -227,7 +260,7 @@ func TestPubSub_NamespaceLikeAChannel(t *testing.T) {
 		t.Fatal(err)
 	}
 	var request struct{ UID string }
-	if err := json.Unmarshal(hub.Published()[0].Payload, &request); err != nil {
+	if err := json.Unmarshal(published(hub)[0].Payload, &request); err != nil {
 		t.Fatal(err)
 	}
 	other, err := a.cluster.Open(adaptertest.NewHost(t, "/#"+request.UID))
@@ -360,7 +393,7 @@ func TestPubSub_RefusesToPublish(t *testing.T) {
 	if err := a.ServerSide(t.Context(), packet("connection"), nil); err == nil {
 		t.Error("a reserved server-side event was sent")
 	}
-	if sent := hub.Published(); len(sent) > 0 || len(sa.Got()) > 0 {
+	if sent := published(hub); len(sent) > 0 || len(sa.Got()) > 0 {
 		t.Errorf("%v %v", sent, sa.Got())
 	}
 }

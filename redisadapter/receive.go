@@ -153,7 +153,7 @@ func (a *pubsub) onServerSide(r *rediswire.Request) {
 				payload, err = rediswire.AppendServerSideResponse(nil, r.ID, nil)
 			}
 			if err == nil {
-				a.b.send(a.channels.Response, payload)
+				a.respondOn(a.channels.Response, r, payload)
 			}
 		})
 	}
@@ -193,11 +193,22 @@ func (a *pubsub) respond(r *rediswire.Request, payload []byte) {
 	if a.c.o.SpecificResponses && rediswire.PlainUID(r.UID) {
 		channel = rediswire.OwnResponse(channel, r.UID)
 	}
+	a.respondOn(channel, r, payload)
+}
+
+// respondOn publishes an answer on that channel, or where it concerns only who asked, if that is a member.
+func (a *pubsub) respondOn(channel string, r *rediswire.Request, payload []byte) {
+	if own, wrapped, ok := a.k.direct(r.UID, payload); ok {
+		channel, payload = own, wrapped
+	}
 	a.b.send(channel, payload)
 }
 
-// onResponse takes an answer, if it is for a question of this server.
-func (a *pubsub) onResponse(_, payload string) error {
+// onResponse takes an answer of a server that does not say who it is, if it is for a question of this server.
+func (a *pubsub) onResponse(_, payload string) error { return a.onAnswer("", payload) }
+
+// onAnswer takes the answer of a server.
+func (a *pubsub) onAnswer(uid, payload string) error {
 	if id, ok := rediswire.PeekResponseID(payload); ok && !a.waits(id) {
 		a.b.count.unknown.Add(1)
 		return nil
@@ -220,15 +231,18 @@ func (a *pubsub) onResponse(_, payload string) error {
 	}
 	switch r.Kind {
 	case rediswire.ResponseCount:
-		q.Heard("", r.Count)
+		q.Heard(uid, r.Count)
 	case rediswire.ResponseAck:
-		q.SocketAnswer(adapter.Answer{Args: r.Args()})
+		q.SocketAnswer(adapter.Answer{Server: uid, Args: r.Args()})
 	case rediswire.ResponseServerSide:
-		q.ServerAnswer(adapter.Answer{Args: r.Args()})
+		q.ServerAnswer(adapter.Answer{Server: uid, Args: r.Args()})
 	default:
 		sockets, ok, err := r.Remotes()
 		if ok {
-			q.Remotes("", sockets)
+			for i := range sockets {
+				sockets[i].Server = uid
+			}
+			q.Remotes(uid, sockets)
 		}
 		return err
 	}

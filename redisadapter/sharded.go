@@ -101,7 +101,10 @@ type sharded struct {
 //
 // Node: @socket.io/redis-adapter/lib/sharded-adapter.ts createShardedAdapter.
 func Sharded(d Driver, o ShardedOptions) adapter.Cluster {
-	return &sharded{newBus(d, o.bus(), true), o.withDefaults()}
+	o = o.withDefaults()
+	b := newBus(d, o.bus(), true)
+	b.announce(o.ChannelPrefix)
+	return &sharded{b, o}
 }
 
 // Start connects to Redis. The error wraps ErrUnavailable when it does not answer before ctx ends, and ErrNoSharding

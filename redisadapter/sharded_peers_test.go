@@ -94,8 +94,8 @@ func TestSharded_GoldenRequests(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(50*time.Millisecond))
 			defer cancel()
 			do(ctx, a)
-			testkit.Eventually(t, "something is published", func() bool { return len(hub.Published()) > 0 })
-			sent := hub.Published()
+			testkit.Eventually(t, "something is published", func() bool { return len(published(hub)) > 0 })
+			sent := published(hub)
 			all := vectors(t, "sharded-dynamic.json")
 			i := slices.IndexFunc(all, func(v vector) bool { return v.Name == name })
 			if i < 0 {
@@ -125,11 +125,11 @@ func TestSharded_GoldenAnswers(t *testing.T) {
 			strings.Contains(v.Name, "silent") || strings.Contains(v.Name, "never") {
 			continue
 		}
-		before := len(hub.Published())
+		before := len(published(hub))
 		hub.InjectSharded(v.Commands[0].Channel, unhex(t, v.Commands[0].Payload))
 		answers := v.Commands[1:]
-		testkit.Eventually(t, "the answers: "+v.Name, func() bool { return len(hub.Published()) == before+len(answers) })
-		for i, m := range hub.Published()[before:] {
+		testkit.Eventually(t, "the answers: "+v.Name, func() bool { return len(published(hub)) == before+len(answers) })
+		for i, m := range published(hub)[before:] {
 			if want := unhex(t, answers[i].Payload); m.Channel != answers[i].Channel || normal(m.Payload) != normal(want) {
 				t.Errorf("%s: %s: %q, want %s: %q", v.Name, m.Channel, m.Payload, answers[i].Channel, want)
 			}
@@ -148,7 +148,7 @@ func TestSharded_Malformed(t *testing.T) {
 	s := startSharded(t, hub.Driver(), shardedOptions{})
 	socket := s.host.Connect(t, "socket-aaaaaaaaaaaaa", "r")
 	settle(t, s)
-	channels := hub.ShardChannels()
+	channels := subscribed(hub)
 	if len(channels) != 3 {
 		t.Fatal(channels)
 	}
@@ -204,7 +204,7 @@ func TestSharded_Mutated(t *testing.T) {
 		}
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
-	channels := hub.ShardChannels()
+	channels := subscribed(hub)
 	const messages = 20_000
 	for i := range messages {
 		hub.InjectSharded(channels[i%len(channels)], mutated(rng, corpus))

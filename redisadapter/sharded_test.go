@@ -120,7 +120,7 @@ func TestSharded_Modes(t *testing.T) {
 			other := s.host.Connect(t, legacy, "r")
 			settle(t, s)
 			var got []string
-			for _, ch := range hub.ShardChannels() {
+			for _, ch := range subscribed(hub) {
 				room, ok := strings.CutSuffix(strings.TrimPrefix(ch, all), "#")
 				if ok && !isUID(room) {
 					got = append(got, room)
@@ -130,18 +130,18 @@ func TestSharded_Modes(t *testing.T) {
 				t.Errorf("subscribed to %q, want %q", got, c.subs)
 			}
 			for room, channel := range c.to {
-				n := len(hub.Published())
+				n := len(published(hub))
 				if err := s.Broadcast(t.Context(), packet("e"), adapter.Options{Rooms: []string{room}}); err != nil {
 					t.Fatal(err)
 				}
-				if sent := hub.Published()[n]; sent.Channel != channel || !sent.Sharded {
+				if sent := published(hub)[n]; sent.Channel != channel || !sent.Sharded {
 					t.Errorf("to %q by %q, want %q", room, sent.Channel, channel)
 				}
 			}
 			socket.Disconnect()
 			other.Disconnect()
 			settle(t, s)
-			if got := hub.ShardChannels(); len(got) != 2 {
+			if got := subscribed(hub); len(got) != 2 {
 				t.Errorf("subscribed to %q when nobody is there", got)
 			}
 		})
@@ -221,11 +221,11 @@ func uids(t *testing.T, hub *redistest.Hub, servers ...*server) []string {
 	t.Helper()
 	var all []string
 	for _, s := range servers {
-		before := len(hub.Published())
+		before := len(published(hub))
 		if err := s.ServerSide(bounded(t), packet("who"), nil); err != nil {
 			t.Fatal(err)
 		}
-		uid := regexp.MustCompile(`"uid":"([^"]+)"`).FindSubmatch(hub.Published()[before].Payload)
+		uid := regexp.MustCompile(`"uid":"([^"]+)"`).FindSubmatch(published(hub)[before].Payload)
 		if uid == nil {
 			t.Fatal("no uid")
 		}
@@ -264,7 +264,7 @@ func TestInvalidRooms(t *testing.T) {
 			t.Errorf("%s: %v %v", name, socket.Got(), socket.Orders())
 		}
 	}
-	if sent := hub.Published(); len(sent) > 0 {
+	if sent := published(hub); len(sent) > 0 {
 		t.Errorf("%d messages were published", len(sent))
 	}
 }
@@ -349,7 +349,7 @@ func TestSharded_AnswersNameTheirServer(t *testing.T) {
 	if err != nil || len(sockets) != 1 || sockets[0].Server != server {
 		t.Errorf("%+v %v", sockets, err)
 	}
-	for _, m := range hub.Published() {
+	for _, m := range published(hub) {
 		if strings.Contains(string(m.Payload), `"uid":"`+server) && !isUID(m.Channel[len("socket.io#/#"):len(m.Channel)-1]) {
 			t.Errorf("answered on %q", m.Channel)
 		}
@@ -383,7 +383,7 @@ func TestSharded_RefusesToPublish(t *testing.T) {
 	if err := a.ServerSide(t.Context(), packet("connection"), nil); err == nil {
 		t.Error("a reserved server-side event was sent")
 	}
-	if sent := hub.Published(); len(sent) > 0 || len(sa.Got()) > 0 {
+	if sent := published(hub); len(sent) > 0 || len(sa.Got()) > 0 {
 		t.Errorf("%v %v", sent, sa.Got())
 	}
 	for _, name := range []string{"/a\r\nb", "/\x00", "/\x7f"} {
