@@ -21,11 +21,12 @@ const (
 	faultStream
 	faultSession
 	faultLoss
+	faultControl
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"broadcast", "request", "response", "answer", "publish", "subscription", "panic",
-	"entry", "stream", "session", "stream"}
+	"entry", "stream", "session", "stream", "control message"}
 
 const faultInterval = time.Second
 

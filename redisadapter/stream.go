@@ -51,6 +51,7 @@ func Streams(d StreamDriver, o StreamsOptions) adapter.Cluster {
 		bus: newBus(d, o.bus(), o.ShardedPubSub), d: d, o: o,
 		open: map[string]*stream{}, readers: map[string]*reader{},
 	}
+	c.announce(o.ChannelPrefix)
 	c.app = newAppender(d, c.bus.o, &c.count, func(err error) { c.faultAll(faultPublish, err) })
 	return c
 }
