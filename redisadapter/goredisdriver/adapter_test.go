@@ -95,3 +95,22 @@ func TestSharded_Conformance(t *testing.T) {
 		}
 	})
 }
+
+func TestStreams_Conformance(t *testing.T) {
+	t.Parallel()
+	shapes(t, func(t *testing.T, open func(t *testing.T) redisadapter.StreamDriver) {
+		t.Helper()
+		for name, o := range map[string]redisadapter.StreamsOptions{
+			"one stream": {}, "several streams": {StreamCount: 5, ShardedPubSub: true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				conform(t, open, func(d redisadapter.StreamDriver, prefix string) adapter.Cluster {
+					o := o
+					o.StreamName, o.ChannelPrefix = prefix, prefix
+					return redisadapter.Streams(d, o)
+				}, adaptertest.FirstAckArgument, adaptertest.AckSocketUnknown, adaptertest.FirstServerAnswer)
+			})
+		}
+	})
+}

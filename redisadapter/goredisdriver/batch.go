@@ -106,22 +106,30 @@ func (r *run) fail(i int, err error) {
 // sendAll sends everything to one node, which is right whatever it answers.
 func (r *run) sendAll(ctx context.Context, n *node) {
 	if err := n.send(ctx, r.b.cmds); err != nil {
-		r.d.pub.lost(n)
 		r.errs = all(len(r.b.cmds), notSent(n.fail(err)))
+		r.gone(ctx, n)
 		return
 	}
+	lost := false
 	for i, cmd := range r.b.cmds {
 		if err := cmd.Err(); err != nil {
 			r.settle(i, n, err)
+			lost = lost || !isReply(err)
 		}
 	}
+	if lost {
+		r.gone(ctx, n)
+	}
+}
+
+// gone has another node chosen than one that did not answer, where there is one.
+func (r *run) gone(ctx context.Context, n *node) {
+	r.d.pub.lost(n)
+	r.d.refresh(ctx, r.d.pub)
 }
 
 // settle notes the error of one command.
 func (r *run) settle(i int, n *node, err error) {
-	if !isReply(err) {
-		r.d.pub.lost(n)
-	}
 	failed := n.fail(err)
 	if isUndialed(err) || refused(err) {
 		failed = notSent(failed)
@@ -167,13 +175,13 @@ func (r *run) part(ctx context.Context, n *node, list []int) {
 		cmds[j].SetErr(nil)
 	}
 	if err := n.send(ctx, cmds); err != nil {
-		r.d.pub.lost(n)
-		r.d.refresh(ctx, r.d.pub)
 		for _, i := range list {
 			r.fail(i, notSent(n.fail(err)))
 		}
+		r.gone(ctx, n)
 		return
 	}
+	lost := false
 	for j, i := range list {
 		err := cmds[j].Err()
 		if err == nil {
@@ -188,15 +196,16 @@ func (r *run) part(ctx context.Context, n *node, list []int) {
 		}
 		if addr, ok := redis.IsAskError(err); ok {
 			there := r.d.pub.at(addr)
-			if err = there.askThere(ctx, cmds[j]); err == nil {
-				continue
+			if err = there.askThere(ctx, cmds[j]); err != nil {
+				r.settle(i, there, err)
 			}
-			n = there
+			continue
 		}
 		r.settle(i, n, err)
-		if !isReply(err) {
-			r.d.refresh(ctx, r.d.pub)
-		}
+		lost = lost || !isReply(err)
+	}
+	if lost {
+		r.gone(ctx, n)
 	}
 }
 

@@ -195,6 +195,15 @@ func (d *driver) count(ctx context.Context, what, channel string) (int, error) {
 }
 
 func (d *driver) countAt(ctx context.Context, p place, what, channel string) (int, error) {
+	sum, err := d.sum(ctx, p, what, channel)
+	if err != nil && p.sharded() && ctx.Err() == nil {
+		d.refresh(ctx, p) // there may be other masters by now
+		sum, err = d.sum(ctx, p, what, channel)
+	}
+	return sum, err
+}
+
+func (d *driver) sum(ctx context.Context, p place, what, channel string) (int, error) {
 	nodes, err := p.masters(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("goredisdriver: %w", err)
@@ -203,7 +212,6 @@ func (d *driver) countAt(ctx context.Context, p place, what, channel string) (in
 	err = each(nodes, func(n *node) error {
 		cmd := redis.NewSliceCmd(ctx, "pubsub", what, channel)
 		if err := n.ask(ctx, cmd, true); err != nil {
-			p.lost(n)
 			return n.fail(err)
 		}
 		if reply := cmd.Val(); len(reply) == 2 {

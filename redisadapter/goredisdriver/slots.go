@@ -13,9 +13,17 @@ func slotOf(key string) int {
 			key = tag
 		}
 	}
-	var crc uint16 // CRC16-XMODEM
+	var crc uint16
 	for i := range len(key) {
-		crc ^= uint16(key[i]) << 8
+		crc = crc<<8 ^ crcs[byte(crc>>8)^key[i]]
+	}
+	return int(crc % slots)
+}
+
+// crcs are the CRC16-XMODEM of all bytes.
+var crcs = func() (t [256]uint16) {
+	for i := range t {
+		crc := uint16(i) << 8
 		for range 8 {
 			if crc&0x8000 != 0 {
 				crc = crc<<1 ^ 0x1021
@@ -23,6 +31,7 @@ func slotOf(key string) int {
 				crc <<= 1
 			}
 		}
+		t[i] = crc
 	}
-	return int(crc % slots)
-}
+	return t
+}()

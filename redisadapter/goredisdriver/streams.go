@@ -14,6 +14,9 @@ import (
 // slice bounds how long one XREAD waits, so that a Redis that does not answer any more is found out.
 const slice = time.Second
 
+// askEvery is how often entries are asked for whose slot is on its way, where a read cannot wait.
+const askEvery = 50 * time.Millisecond
+
 var errReply = errors.New("goredisdriver: a reply of another form than expected")
 
 // Append sends an XADD for each entry.
@@ -149,11 +152,12 @@ func (d *driver) Read(
 		return nil, redisadapter.ErrClosed
 	}
 	defer func() { r.turn <- struct{}{} }()
+	end := time.Now().Add(block)
 	for tries := 0; ; {
-		wait := max(min(block, slice), time.Millisecond)
+		wait := max(min(time.Until(end), slice), time.Millisecond)
 		list, err := d.read(ctx, r, stream, after, count, wait)
 		if err == nil {
-			if block -= wait; len(list) > 0 || block <= 0 {
+			if len(list) > 0 || time.Until(end) <= 0 {
 				return list, nil
 			}
 			tries = 0
@@ -206,7 +210,7 @@ func (d *driver) read(
 		cmd = redis.NewSliceCmd(ctx, append(args, "streams", stream, after)...)
 		n = d.pub.at(addr)
 		if err = n.askThere(ctx, cmd); errors.Is(err, redis.Nil) {
-			return nil, sleep(ctx, wait)
+			return nil, sleep(ctx, min(wait, askEvery))
 		}
 	} else if err != nil && !isReply(err) {
 		r.close()

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -312,6 +313,59 @@ func TestDriver_ClusterSlotMoves(t *testing.T) {
 	list, err := d.Range(bounded(t), channel, "-", "+", 1000)
 	if err != nil || len(list) != len(ids) {
 		t.Errorf("%d entries of %d, %v", len(list), len(ids), err)
+	}
+}
+
+// While a slot is on its way, one node sends to the other, for keys that it does not have any more.
+func TestDriver_ClusterSlotOnItsWay(t *testing.T) {
+	t.Parallel()
+	c, d := startCluster(t)
+	slot := c.Slot("s")
+	from := c.Owner(slot, 0)
+	to := (from + 1) % 3
+	c.Nodes[to].Do("CLUSTER", "SETSLOT", strconv.Itoa(slot), "IMPORTING", c.ID(from))
+	c.Nodes[from].Do("CLUSTER", "SETSLOT", strconv.Itoa(slot), "MIGRATING", c.ID(to))
+	entry := redisadapter.Append{Stream: "s", Fields: []string{"k", "v"}}
+	ids, errs := d.Append(bounded(t), []redisadapter.Append{entry, entry})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	if _, err := c.Nodes[from].Try("XLEN", "s"); err == nil || !strings.HasPrefix(err.Error(), "ASK") {
+		t.Fatalf("the slot is not on its way: %v", err)
+	}
+	if list, err := d.Range(bounded(t), "s", "-", "+", 10); err != nil || len(list) != 2 || list[1].ID != ids[1] {
+		t.Errorf("Range: %v, %v", list, err)
+	}
+	read := make(chan []redisadapter.Entry, 1)
+	go func() { // ends with the next entry
+		list, err := d.Read(t.Context(), "s", ids[1], 10, testkit.Scale(time.Minute))
+		if err != nil {
+			t.Error(err)
+		}
+		read <- list
+	}()
+	if list, err := d.Read(bounded(t), "other", "0-0", 10, time.Millisecond); err != nil || len(list) != 0 {
+		t.Errorf("Read of another: %v, %v", list, err)
+	}
+	third, errs := d.Append(bounded(t), []redisadapter.Append{entry})
+	if errs != nil {
+		t.Fatal(errs)
+	}
+	if list := <-read; len(list) != 1 || list[0].ID != third[0] {
+		t.Errorf("Read: %v, want %v", list, third)
+	}
+	if errs := d.Set(bounded(t), []redisadapter.Key{{Name: "{s}key", Value: "v", TTL: time.Hour}}); errs != nil {
+		t.Error(errs)
+	}
+	if v, ok, err := d.Get(bounded(t), "{s}key"); v != "v" || !ok || err != nil {
+		t.Errorf("Get: %q, %t, %v", v, ok, err)
+	}
+	c.Move(slot, from, to)
+	if list, err := d.Read(bounded(t), "s", "0-0", 10, time.Second); err != nil || len(list) != 3 {
+		t.Errorf("Read after the move: %v, %v", list, err)
+	}
+	if there, err := d.Delete(bounded(t), "{s}key"); !there || err != nil {
+		t.Errorf("Delete: %t, %v", there, err)
 	}
 }
 
