@@ -344,8 +344,10 @@ func (l *link) apply(c rueidis.DedicatedClient) error {
 func (l *link) end(n *node, err error) {
 	s := l.s
 	s.mu.Lock()
-	if s.d.cluster != nil && n != nil && l.ctx.Err() == nil && refusal(err) == "" {
-		n.suspect.Store(true)
+	if s.d.cluster != nil && n != nil && l.ctx.Err() == nil {
+		if !l.up && refusal(err) == "" {
+			n.suspect.Store(true)
+		}
 		s.kick()
 	}
 	if l.up && !l.lost && l.ctx.Err() == nil && (l.node == nil || len(l.sharded) > 0) {
