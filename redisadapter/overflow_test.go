@@ -1,7 +1,6 @@
 package redisadapter_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -53,9 +52,7 @@ func TestOutputBufferFull(t *testing.T) {
 			probe := driver(t, redis)
 			defer probe.Close()
 			flood := redisadapter.Publication{Channel: c.channel, Payload: make([]byte, 1<<18), Sharded: c.sharded}
-			killed := func() bool {
-				return !strings.Contains(command(t, redis, "CLIENT LIST TYPE pubsub"), "id=")
-			}
+			killed := func() bool { return clients(redis, "TYPE", "pubsub") == 0 }
 			for i := 0; i < 4000 && !killed(); i++ {
 				if errs := probe.Publish(t.Context(), []redisadapter.Publication{flood}); errs != nil {
 					t.Fatal(errs)

@@ -35,7 +35,8 @@ const (
 // ShardedOptions configure [Sharded]. The zero value is what the official adapter does by default.
 type ShardedOptions struct {
 	// ChannelPrefix is the start of the names of all channels. Default "socket.io". All servers of a cluster use the same,
-	// and no other application on the same Redis does.
+	// and no other application on the same Redis does. In a Redis Cluster, what braces are around decides on the node:
+	// with {socket.io} all channels are at one, and messages keep their order across rooms.
 	ChannelPrefix string
 
 	// Mode says which rooms have a channel of their own. Default DynamicSubscriptions.

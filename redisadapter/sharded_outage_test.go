@@ -22,16 +22,20 @@ import (
 
 // shardChannels asks Redis which sharded channels somebody is subscribed to, sorted; not those on which our servers tell
 // each other of themselves.
-func shardChannels(t *testing.T, redis *testkit.Redis) []string {
-	t.Helper()
+func shardChannels(redis *testkit.Redis) []string {
 	var all []string
-	for line := range strings.SplitSeq(command(t, redis, "PUBSUB SHARDCHANNELS"), "\r\n") {
-		if line != "" && line[0] != '$' && line[0] != '*' && !control(line) {
-			all = append(all, line)
-		}
+	list, _ := redis.Do("PUBSUB", "SHARDCHANNELS").([]any)
+	for _, ch := range list {
+		all = append(all, ch.(string))
 	}
 	slices.Sort(all)
-	return all
+	return slices.DeleteFunc(all, control)
+}
+
+// clients counts the connections to Redis, of a type if there is one.
+func clients(redis *testkit.Redis, args ...string) int {
+	list, _ := redis.Do(append([]string{"CLIENT", "LIST"}, args...)...).(string)
+	return strings.Count(list, "id=")
 }
 
 // Sockets that join and leave at random leave the channels behind that fit where they are in the end, and those alone.
@@ -45,7 +49,7 @@ func TestSharded_Churn(t *testing.T) {
 		"redis": func(t *testing.T) (redisadapter.Driver, func() []string) {
 			t.Helper()
 			redis := testkit.StartRedis(t)
-			return driver(t, redis), func() []string { return shardChannels(t, redis) }
+			return driver(t, redis), func() []string { return shardChannels(redis) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +161,7 @@ func TestSharded_RedisRestart(t *testing.T) {
 	b := startSharded(t, driver(t, redis), shardedOptions{})
 	sa, sb := a.host.Connect(t, "socket-of-a-aaaaaaaa", "r", "old"), b.host.Connect(t, "socket-of-b-bbbbbbbb", "r")
 	settle(t, a, b)
-	before := shardChannels(t, redis)
+	before := shardChannels(redis)
 	pid := redis.Pid()
 	redis.Stop()
 	testkit.Eventually(t, "the loss is known", func() bool { return a.cluster.Health() != nil && b.cluster.Health() != nil })
@@ -179,7 +183,7 @@ func TestSharded_RedisRestart(t *testing.T) {
 		before[i] = strings.Replace(ch, "#old#", "#new#", 1)
 	}
 	slices.Sort(before)
-	testkit.Eventually(t, "the same is subscribed to", func() bool { return slices.Equal(shardChannels(t, redis), before) })
+	testkit.Eventually(t, "the same is subscribed to", func() bool { return slices.Equal(shardChannels(redis), before) })
 	if err := b.Broadcast(bounded(t), packet("after"), adapter.Options{Rooms: []string{"new"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -200,11 +204,11 @@ func TestSharded_SubscriberKilled(t *testing.T) {
 	a := startSharded(t, driver(t, redis), shardedOptions{})
 	sa := a.host.Connect(t, "socket-of-a-aaaaaaaa", "r")
 	settle(t, a)
-	before := shardChannels(t, redis)
+	before := shardChannels(redis)
 	killSubscribers(t, redis, 1)
 	testkit.Eventually(t, "the gap is counted", func() bool { return a.stats().Gaps == 1 })
 	testkit.Eventually(t, "health is good", func() bool { return a.cluster.Health() == nil })
-	if after := shardChannels(t, redis); !slices.Equal(after, before) {
+	if after := shardChannels(redis); !slices.Equal(after, before) {
 		t.Errorf("subscribed to %q, before to %q", after, before)
 	}
 	b := startSharded(t, driver(t, redis), shardedOptions{})
@@ -249,7 +253,7 @@ func TestSharded_NeedsRedis7(t *testing.T) {
 func TestSharded_Many(t *testing.T) {
 	redis := testkit.StartRedis(t)
 	s := startSharded(t, driver(t, redis), shardedOptions{})
-	clients := strings.Count(command(t, redis, "CLIENT LIST"), "id=")
+	connections := clients(redis)
 	routines := runtime.NumGoroutine()
 	const many = 2000
 	var last *adaptertest.Socket
@@ -264,8 +268,8 @@ func TestSharded_Many(t *testing.T) {
 	if n := runtime.NumGoroutine() - routines; n > 10 {
 		t.Errorf("%d more goroutines", n)
 	}
-	if n := strings.Count(command(t, redis, "CLIENT LIST"), "id="); n > clients {
-		t.Errorf("%d connections, before %d", n, clients)
+	if n := clients(redis); n > connections {
+		t.Errorf("%d connections, before %d", n, connections)
 	}
 	b := startSharded(t, driver(t, redis), shardedOptions{})
 	host := adaptertest.NewHost(t, "/n"+strconv.Itoa(many-1))
