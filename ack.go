@@ -116,7 +116,8 @@ func (q *question) ended(Reason)                       {} // the adapter sees it
 
 // EmitWithAck sends an event to the selected sockets and gives their acknowledgements, in the order of their
 // arrival. It waits at most until ctx ends or, where that has no deadline, for Config.AckTimeout. With an
-// *AckError come the replies that arrived. Of sockets on Node servers only the first argument of each comes.
+// *AckError come the replies that arrived: it wraps the cause of ctx, ErrServerLeft where a server is gone and all others
+// have answered, or what is wrong with the cluster. Of sockets on Node servers only the first argument of each comes.
 //
 // Node: socket.io/lib/broadcast-operator.ts emitWithAck
 func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (Replies, error) {
@@ -140,6 +141,7 @@ func ackError(err error) error {
 	}
 	return &AckError{
 		Expected: inc.Expected, Received: inc.Received,
-		MissingSockets: inc.MissingSockets, MissingServers: inc.MissingServers, Err: inc.Err,
+		MissingSockets: inc.MissingSockets, MissingServers: inc.MissingServers, SilentServers: inc.SilentServers,
+		Err: inc.Err,
 	}
 }

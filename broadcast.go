@@ -90,8 +90,9 @@ func (b Broadcast) options() adapter.Options {
 	return adapter.Options{Rooms: b.rooms, Except: b.except, Flags: b.flags}
 }
 
-// FetchSockets describes the selected sockets. When ctx ends before all servers have answered it gives what came
-// with an *adapter.Incomplete.
+// FetchSockets describes the selected sockets. When ctx ends, or where it has no deadline the adapter's timeout, before
+// all servers have answered, or one of them is gone, it gives what came with an *adapter.Incomplete, which names who is
+// missing.
 //
 // Node: socket.io/lib/broadcast-operator.ts fetchSockets
 func (b Broadcast) FetchSockets(ctx context.Context) ([]*RemoteSocket, error) {
@@ -103,11 +104,27 @@ func (b Broadcast) FetchSockets(ctx context.Context) ([]*RemoteSocket, error) {
 	return sockets, err
 }
 
-// Count counts the selected sockets. Errors are those of FetchSockets.
+// Count counts the selected sockets, as cheaply as the adapter can: with Redis and no Node server only numbers travel.
+// Errors are those of FetchSockets.
 //
 // Differs from Node: there is no such method.
 func (b Broadcast) Count(ctx context.Context) (int, error) {
 	return b.nsp.adapter.Count(ctx, b.options())
+}
+
+// Rooms gives the rooms that the selected sockets have joined, on all servers, and how many of these sockets are in each.
+// Only names and numbers travel where Count needs only numbers. Errors are those of FetchSockets, with what came.
+//
+// Differs from Node: there the adapter's allRooms gives names alone, those of the sockets' ids among them, which are left
+// out here.
+//
+// Node: socket.io-adapter/lib/in-memory-adapter.ts rooms
+func (b Broadcast) Rooms(ctx context.Context) (map[string]int, error) {
+	if b.nsp.lister != nil {
+		return b.nsp.lister.Rooms(ctx, b.options())
+	}
+	sockets, err := b.nsp.adapter.Fetch(ctx, b.options())
+	return adapter.SizesOf(sockets), err
 }
 
 // Join puts the selected sockets into rooms. Those of this server are in when it returns; one that would be in

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/engineio"
 )
 
@@ -76,6 +78,40 @@ func TestBroadcast_Selects(t *testing.T) {
 			}
 			p.quiet()
 		}
+	}
+}
+
+// plainCluster makes adapters that have no methods beside those of adapter.Adapter.
+type plainCluster struct{ adapter.Cluster }
+
+func (c plainCluster) Open(h adapter.Host) (adapter.Adapter, error) {
+	a, err := c.Cluster.Open(h)
+	return struct{ adapter.Adapter }{a}, err
+}
+
+func TestBroadcast_Rooms(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]adapter.Cluster{"listed": adapter.Memory(), "fetched": plainCluster{adapter.Memory()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, sockeye.Config{Adapter: c})
+			_, ss := three(t, b)
+			all := b.Of("/").All()
+			for _, q := range []struct {
+				of   sockeye.Broadcast
+				want map[string]int
+			}{
+				{all, map[string]int{"r1": 1, "r2": 1, "r12": 2}},
+				{all.Local(), map[string]int{"r1": 1, "r2": 1, "r12": 2}},
+				{all.To("r2"), map[string]int{"r2": 1, "r12": 1}},
+				{all.Except("r12"), map[string]int{}},
+				{all.To(ss[0].ID()), map[string]int{"r1": 1, "r12": 1}},
+			} {
+				if got, err := q.of.Rooms(t.Context()); err != nil || !maps.Equal(got, q.want) {
+					t.Errorf("%v, %v; want %v", got, err, q.want)
+				}
+			}
+		})
 	}
 }
 

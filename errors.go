@@ -28,6 +28,10 @@ var (
 	// ErrTooManyRooms is returned by a Join beyond Limits.Rooms.
 	ErrTooManyRooms = adapter.ErrTooManyRooms
 
+	// ErrServerLeft is wrapped by the error of a question to the cluster where all have answered but servers that are gone:
+	// they were not heard of for 3 to 4 s. Servers of other implementations are waited for to the end.
+	ErrServerLeft = adapter.ErrServerLeft
+
 	// ErrRoomName is returned by a Join of a room whose name is longer than 512 bytes.
 	ErrRoomName = errors.New("sockeye: room name too long")
 

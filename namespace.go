@@ -22,7 +22,8 @@ type Namespace struct {
 	parent  *Parent // nil for a static one
 	index   *adapter.Index
 	adapter adapter.Adapter
-	failed  error // why it could not be opened; the adapter returns it too
+	lister  adapter.RoomLister // the adapter, if it is one
+	failed  error              // why it could not be opened; the adapter returns it too
 
 	// What the adapter can do besides, with recovery; nil where it cannot, or need not.
 	keeper adapter.SessionKeeper
@@ -133,6 +134,7 @@ func (n *Namespace) openAdapter() {
 		n.fail(err)
 	} else {
 		n.adapter = a
+		n.lister, _ = a.(adapter.RoomLister)
 		if n.srv.cfg.Recovery != nil {
 			n.keeper, _ = a.(adapter.SessionKeeper)
 			n.seq, _ = a.(adapter.Sequencer)

@@ -39,7 +39,8 @@ func (n *Namespace) ServerSideEmit(ctx context.Context, event string, args ...an
 
 // ServerSideEmitWithAck sends an event to the other servers of the cluster and gives the answer of each. It
 // waits at most until ctx ends or, where that has no deadline, for Config.AckTimeout; then the replies that
-// arrived come with an *AckError. A server without a listener does not answer.
+// arrived come with an *AckError, which wraps ErrServerLeft where all others have answered and a server is gone. A server
+// without a listener does not answer.
 //
 // Node: socket.io/lib/namespace.ts serverSideEmitWithAck
 func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (Replies, error) {

@@ -230,6 +230,7 @@ func ackError(err error) error {
 	}
 	return &AckError{
 		Expected: inc.Expected, Received: inc.Received,
-		MissingSockets: inc.MissingSockets, MissingServers: inc.MissingServers, Err: inc.Err,
+		MissingSockets: inc.MissingSockets, MissingServers: inc.MissingServers, SilentServers: inc.SilentServers,
+		Err: inc.Err,
 	}
 }

@@ -321,6 +321,10 @@ func TestAckError(t *testing.T) {
 	if got, want := err.Error(), "event: 1 of 3 acknowledgements: context deadline exceeded"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+	err = &AckError{Expected: 3, Received: 1, MissingServers: []string{"a"}, SilentServers: 1, Err: context.DeadlineExceeded}
+	if got, want := err.Error(), "event: 1 of 3 acknowledgements, 2 servers silent: context deadline exceeded"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 func TestMessage_ScanAllocs(t *testing.T) {

@@ -45,12 +45,16 @@ type Replies []Reply
 type AckError struct {
 	Expected, Received int      // numbers of answers
 	MissingSockets     []string // ids of sockets that did not answer
-	MissingServers     []string // ids of servers that did not answer
+	MissingServers     []string // ids of servers that did not answer, or were gone before their sockets did
+	SilentServers      int      // further servers that did not answer and whose ids are not known, such as Node's
 	Err                error
 }
 
 // Error describes what is missing in numbers.
 func (e *AckError) Error() string {
+	if n := len(e.MissingServers) + e.SilentServers; n > 0 {
+		return fmt.Sprintf("event: %d of %d acknowledgements, %d servers silent: %v", e.Received, e.Expected, n, e.Err)
+	}
 	return fmt.Sprintf("event: %d of %d acknowledgements: %v", e.Received, e.Expected, e.Err)
 }
 
