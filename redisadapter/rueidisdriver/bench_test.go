@@ -1,7 +1,7 @@
 package rueidisdriver
 
 import (
-	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/internal/testkit"
@@ -12,7 +12,7 @@ import (
 func BenchmarkPublish(b *testing.B) {
 	redis := testkit.StartRedis(b)
 	for _, size := range []int{1, 16, 256} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			d, err := FromURL(redis.URL())
 			if err != nil {
 				b.Fatal(err)

@@ -150,9 +150,7 @@ func TestCluster_MasterFrozen(t *testing.T) {
 		b.reaches(t, ch, true)
 	}
 	b.reaches(t, "classic", false)
-	if owner := c.Owner(slotOf(chs[0]), 1); owner != 3 {
-		t.Errorf("the slot is at %d", owner)
-	}
+	testkit.Eventually(t, "all know that the replica has the slot", func() bool { return c.Owner(slotOf(chs[0]), 1) == 3 })
 	mustAppend(t, d, chs[0], "2")
 	c.Nodes[0].Resume()
 	testkit.Eventually(t, "the old master follows", func() bool { return c.Nodes[0].Info("replication", "role") == "slave" })

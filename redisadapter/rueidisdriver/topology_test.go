@@ -192,9 +192,7 @@ func TestCluster_MasterKilled(t *testing.T) {
 		b.reaches(t, ch, true)
 	}
 	b.reaches(t, "classic", false)
-	if owner := c.Owner(slotOf(chs[0]), 1); owner != 3 {
-		t.Errorf("the slot is at %d", owner)
-	}
+	testkit.Eventually(t, "all know that the replica has the slot", func() bool { return c.Owner(slotOf(chs[0]), 1) == 3 })
 	testkit.Eventually(t, "the stream takes entries", func() bool {
 		_, errs := d.Append(bounded(t), appends(chs[0], "2"))
 		return errs == nil
