@@ -203,11 +203,12 @@ func (q *sequence) own(id entryID, fields []string) {
 }
 
 // foreign delivers what another server broadcast.
-func (q *sequence) foreign(id entryID, p *parser.Packet, o adapter.Options, fields []string) error {
+func (q *sequence) foreign(id entryID, m *rediswire.Message, fields []string) error {
+	p, o := &m.Packet, m.Target.Options
 	q.lock()
 	defer q.unlock()
 	q.at = id
-	if !hasOffset(p, o) {
+	if m.Asks || !hasOffset(p, o) {
 		_, err := q.a.Deliver(p, o)
 		return err
 	}

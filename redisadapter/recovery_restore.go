@@ -200,7 +200,7 @@ func (a *stream) recall(j *joiner, id entryID, fields []string) {
 		return
 	}
 	m, err := rediswire.ParseEntry(fields)
-	if err != nil || m.Target.Nobody || !hasOffset(&m.Packet, m.Target.Options) {
+	if err != nil || m.Target.Nobody || m.Asks || !hasOffset(&m.Packet, m.Target.Options) {
 		return
 	}
 	m.Packet.Namespace = a.name

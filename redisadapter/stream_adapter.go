@@ -145,7 +145,7 @@ func (a *stream) obeyEntry(id entryID, m *rediswire.Message, fields []string) er
 	m.Packet.Namespace = a.name
 	if a.seq != nil {
 		a.c.count.received.Add(1)
-		return a.seq.foreign(id, &m.Packet, m.Target.Options, fields)
+		return a.seq.foreign(id, m, fields)
 	}
 	if !a.anyRoom(m.Target.Rooms) {
 		return nil

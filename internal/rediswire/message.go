@@ -45,6 +45,7 @@ type Message struct {
 
 	Target  Target           // MessageBroadcast to MessageFetch
 	Packet  parser.Packet    // MessageBroadcast; MessageServerSide (Event and Args alone)
+	Asks    bool             // MessageBroadcast that was read: its packet has an id, for its server alone
 	Args    []parser.Arg     // MessageServerSideResponse, MessageAck: the answer, of which the first is written
 	Rooms   []string         // MessageJoin, MessageLeave
 	Close   bool             // MessageDisconnect: the connection too

@@ -126,6 +126,7 @@ func (m *Message) readData(d *messageData) (err error) {
 	case MessageBroadcast:
 		m.Packet, err = readPacket(d.packet, "")
 		m.Packet.Namespace = m.Namespace
+		m.Asks = hasID(d.packet)
 	case MessageJoin, MessageLeave:
 		if d.rooms.missing() {
 			return field("rooms", errKind)
@@ -225,6 +226,17 @@ func readPacket(v value, namespace string) (p parser.Packet, err error) {
 		return p, err
 	}
 	return p, checkEvent(p.Event)
+}
+
+// hasID tells whether a packet asks for an acknowledgement.
+func hasID(packet value) bool {
+	c, _ := packet.object()
+	for key, v, ok := c.field(); ok; key, v, ok = c.field() {
+		if string(key) == "id" && !v.missing() {
+			return true
+		}
+	}
+	return false
 }
 
 // readEvent reads the name of an event and its arguments, which stay as they are.

@@ -328,3 +328,10 @@ func (h *Hub) Skip(name, last string) {
 	defer h.mu.Unlock()
 	h.store.stream(name).last = at
 }
+
+// Expires tells when a key ends; the zero time where there is none.
+func (h *Hub) Expires(name string) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.store.keys[name].ends
+}
