@@ -62,7 +62,8 @@ func pubsubFormat(o redisadapter.PubSubOptions) format {
 	return format{
 		func(d redisadapter.Driver) adapter.Cluster { return redisadapter.PubSub(d, o) },
 		func(d redisadapter.Driver, fault func(error)) (*emitter.Emitter, error) {
-			return emitter.PubSub(d, redisadapter.PubSubOptions{OnFault: on(fault)})
+			o.OnFault = on(fault)
+			return emitter.PubSub(d, o)
 		},
 	}
 }
@@ -104,23 +105,29 @@ func startCluster(t *testing.T, f format) *cluster {
 	t.Helper()
 	c := &cluster{t: t, redis: testkit.StartRedis(t)}
 	for range 2 {
-		kind := f.server(c.driver())
-		io, err := sockeye.New(sockeye.Config{Adapter: kind})
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.Of("/chat")
-		web := httptest.NewServer(io)
-		t.Cleanup(func() {
-			if err := io.Close(); err != nil {
-				t.Error(err)
-			}
-			web.Close()
-		})
-		c.servers, c.kinds, c.urls = append(c.servers, io), append(c.kinds, kind), append(c.urls, web.URL)
+		c.serve(f, c.driver())
 	}
 	c.e = startEmitter(t, f, c.driver(), func(error) {})
 	return c
+}
+
+// serve adds a server.
+func (c *cluster) serve(f format, d redisadapter.Driver) {
+	c.t.Helper()
+	kind := f.server(d)
+	io, err := sockeye.New(sockeye.Config{Adapter: kind})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	io.Of("/chat")
+	web := httptest.NewServer(io)
+	c.t.Cleanup(func() {
+		if err := io.Close(); err != nil {
+			c.t.Error(err)
+		}
+		web.Close()
+	})
+	c.servers, c.kinds, c.urls = append(c.servers, io), append(c.kinds, kind), append(c.urls, web.URL)
 }
 
 func (c *cluster) driver() redisadapter.Driver {

@@ -1,0 +1,92 @@
+package emitter_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
+)
+
+// In a Redis Cluster everything arrives too, and answers come back.
+func TestEmitter_RedisCluster(t *testing.T) {
+	t.Parallel()
+	nodes := testkit.StartCluster(t, 3, 0)
+	url := "redis+cluster://" + strings.Join(nodes.Addrs(), ",")
+	for name, f := range map[string]format{
+		"pubsub":  pubsubFormat(redisadapter.PubSubOptions{Key: "pubsub"}),
+		"sharded": shardedFormat(redisadapter.ShardedOptions{ChannelPrefix: "sharded"}),
+		"streams": streamsFormat(redisadapter.StreamsOptions{ChannelPrefix: "streams", StreamName: "streams", StreamCount: 2}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := &cluster{t: t}
+			dial := func() redisadapter.Driver {
+				d, err := rueidisdriver.FromURL(url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}
+			for range 2 {
+				c.serve(f, dial())
+			}
+			c.e = startEmitter(t, f, dial(), func(error) {})
+			a, b := c.connect("a", 0, "/", "red"), c.connect("b", 1, "/", "red", "blue")
+			if err := c.e.To("blue").Emit("news"); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.events(1); got[0] != `["news"]` {
+				t.Error(got)
+			}
+			if err := c.e.To("red").EmitContext(limited(t), "more"); err != nil {
+				t.Fatal(err)
+			}
+			if got := a.events(1); got[0] != `["more"]` {
+				t.Error(got)
+			}
+			ctx := limited(t)
+			if replies, err := c.e.EmitWithAck(ctx, "q"); len(replies) != 2 || err != nil {
+				t.Errorf("%v, %v", replies, err)
+			}
+			if n, err := c.e.To("red").Count(ctx); n != 2 || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+		})
+	}
+}
+
+// With streams each event arrives once, whatever happens to a Redis that keeps its data.
+func TestStreams_RedisRestarts(t *testing.T) {
+	t.Parallel()
+	c := &cluster{t: t, redis: testkit.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")}
+	f := streamsFormat(redisadapter.StreamsOptions{})
+	c.serve(f, c.driver())
+	c.e = startEmitter(t, f, c.driver(), func(error) {})
+	k := c.connect("k", 0, "/")
+	const each = 500
+	for round := range 3 {
+		for i := range each {
+			if err := c.e.Emit("ev", round, i); err != nil {
+				t.Fatal(err)
+			}
+			if i == each/2 {
+				k.events(round*each + 1) // it is under way
+				c.redis.Stop()
+			}
+		}
+		testkit.Eventually(t, "the fault is seen", func() bool { return c.e.Health() != nil })
+		c.redis.Start()
+	}
+	got := k.events(3 * each)
+	for i, e := range got {
+		if want := fmt.Sprintf(`["ev",%d,%d]`, i/each, i%each); e != want {
+			t.Fatalf("event %d is %s, want %s", i, e, want)
+		}
+	}
+	if s := c.e.Stats(); s.Published != 3*each || s.Dropped+s.Failed != 0 {
+		t.Errorf("%+v", s)
+	}
+}
