@@ -17,7 +17,7 @@ import (
 
 const (
 	lookLimit = 500 * time.Millisecond // for one node to tell the slots
-	loadLimit = 2 * time.Second        // for one of all nodes
+	loadLimit = 2 * time.Second        // for all nodes together
 )
 
 var errUncovered = errors.New("no node of the cluster has the slot")
@@ -160,7 +160,8 @@ func (c *cluster) lost(n *node) {
 
 func (c *cluster) sharded() bool { return true }
 
-// reload asks one node, and if that says nothing all of them, who owns what.
+// reload asks one node who owns what. If that is news, or no answer, it takes what most nodes say: one that is cut off from
+// the others goes on to tell what it knew.
 func (c *cluster) reload(ctx context.Context) error {
 	before := c.now.Load()
 	select {
@@ -179,55 +180,68 @@ func (c *cluster) reload(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.take(list, "")
+		t, err := c.read(list, "")
+		if err == nil {
+			c.now.Store(t)
+		}
+		return err
 	}
 	nodes := c.seeds()
-	one := nodes[rand.IntN(len(nodes))]
-	list, err := slotsOf(ctx, one, lookLimit)
-	if err == nil {
-		return c.take(list, one.o.Addr)
+	t, err := c.ask(ctx, nodes[rand.IntN(len(nodes))], lookLimit)
+	if err == nil && before != nil && before.owners == t.owners {
+		return nil
 	}
-	return c.reloadAny(ctx, nodes)
+	if err != nil || before != nil {
+		t, err = c.vote(ctx, nodes)
+	}
+	if err == nil {
+		// Where the table has changed meanwhile, that was by the word of an owner, which is better.
+		c.now.CompareAndSwap(before, t)
+	}
+	return err
 }
 
-// reloadAny takes what the first node says.
-func (c *cluster) reloadAny(ctx context.Context, nodes []*node) error {
+func (c *cluster) ask(ctx context.Context, n *node, limit time.Duration) (*table, error) {
+	list, err := slotsOf(ctx, n, limit)
+	if err != nil {
+		return nil, n.fail(err)
+	}
+	return c.read(list, n.o.Addr)
+}
+
+// vote gives what most of the nodes say that answer.
+func (c *cluster) vote(ctx context.Context, nodes []*node) (*table, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
-	done := false
-	return firstOf(nodes, func(n *node) error {
-		list, err := slotsOf(ctx, n, loadLimit)
+	votes := map[*table]int{}
+	err := each(nodes, func(n *node) error {
+		t, err := c.ask(ctx, n, loadLimit)
 		if err != nil {
-			return n.fail(err)
+			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if done {
-			return nil
+		for other := range votes {
+			if other.owners == t.owners {
+				t = other
+			}
 		}
-		if err = c.take(list, n.o.Addr); err == nil {
-			done = true
-			cancel() // the others need not answer any more
+		if votes[t]++; 2*votes[t] > len(nodes) {
+			cancel() // the others do not matter any more
 		}
-		return err
-	})
-}
-
-// firstOf calls f for all nodes and gives nil where it did once.
-func firstOf(nodes []*node, f func(*node) error) error {
-	var ok atomic.Bool
-	err := each(nodes, func(n *node) error {
-		err := f(n)
-		if err == nil {
-			ok.Store(true)
-		}
-		return err
-	})
-	if ok.Load() {
 		return nil
+	})
+	var best *table
+	for t, n := range votes {
+		if best == nil || n > votes[best] {
+			best = t
+		}
 	}
-	return err
+	if best == nil {
+		return nil, err
+	}
+	return best, nil
 }
 
 func slotsOf(ctx context.Context, n *node, limit time.Duration) ([]redis.ClusterSlot, error) {
@@ -252,8 +266,8 @@ func (c *cluster) seeds() []*node {
 	return nodes
 }
 
-// take makes a table of what the node at origin says.
-func (c *cluster) take(list []redis.ClusterSlot, origin string) error {
+// read makes a table of what the node at origin says.
+func (c *cluster) read(list []redis.ClusterSlot, origin string) (*table, error) {
 	t := &table{}
 	for _, r := range list {
 		if len(r.Nodes) == 0 || r.Start < 0 || r.End >= slots {
@@ -280,10 +294,9 @@ func (c *cluster) take(list []redis.ClusterSlot, origin string) error {
 		}
 	}
 	if len(t.all) == 0 {
-		return errUncovered
+		return nil, errUncovered
 	}
-	c.now.Store(t)
-	return nil
+	return t, nil
 }
 
 // reachable makes an address of what a node says about one: a node that knows no name for itself, or knows itself as

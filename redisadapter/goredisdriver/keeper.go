@@ -2,7 +2,6 @@ package goredisdriver
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,8 +23,9 @@ const (
 
 // spot is where a topic is subscribed.
 type spot struct {
-	l *link    // nil while it is nowhere
-	c *command // until Redis has confirmed it
+	l    *link    // nil while it is nowhere
+	c    *command // until Redis has confirmed it
+	seen *node    // who owned its slot the last time, where that was not the node of l
 }
 
 // keeper is what the goroutine of a subscription knows; nobody else touches it.
@@ -34,8 +34,9 @@ type keeper struct {
 	missing       map[key]struct{} // those that are nowhere
 	shardedTopics int
 
-	open map[*node]*link
-	home *link // of classic channels; nil while there is none
+	open    map[*node]*link
+	home    *link              // of classic channels; nil while there is none
+	demoted map[*node]struct{} // those of open that were seen as no master the last time
 
 	first  chan<- error // until the first connection is up, or failed
 	failed bool         // it did
@@ -48,7 +49,8 @@ type keeper struct {
 }
 
 func (k *keeper) init() {
-	k.topics, k.missing, k.open = map[key]*spot{}, map[key]struct{}{}, map[*node]*link{}
+	k.topics, k.missing = map[key]*spot{}, map[key]struct{}{}
+	k.open, k.demoted = map[*node]*link{}, map[*node]struct{}{}
 	k.delay = minBackoff
 }
 
@@ -109,13 +111,14 @@ func (s *subscription) lose(err error) {
 }
 
 func (s *subscription) miss(k key, at *spot) {
-	at.l, at.c = nil, nil
+	at.l, at.c, at.seen = nil, nil, nil
 	s.missing[k] = struct{}{}
 }
 
 func (s *subscription) linkDown(l *link, err error) {
 	if s.open[l.n] == l {
 		delete(s.open, l.n)
+		delete(s.demoted, l.n)
 	}
 	for _, c := range l.left() {
 		s.over(c, err)
@@ -328,93 +331,4 @@ func (s *subscription) connect(ctx context.Context, n *node) *link {
 	s.links.Add(1)
 	go l.run(linkCtx)
 	return l
-}
-
-// settle tries again what is missing, when that is due, tells when nothing is, and gives the time until it is to be called
-// again.
-func (s *subscription) settle(ctx context.Context) time.Duration {
-	if s.home == nil && s.first != nil && !s.failed {
-		if err := s.goHome(ctx); err != nil {
-			s.first <- err
-			s.failed = true
-			return 0
-		}
-	}
-	wanting := s.home == nil || len(s.missing) > 0
-	if wanting && !time.Now().Before(s.due) {
-		s.again(ctx)
-		wanting = s.home == nil || len(s.missing) > 0
-	}
-	if s.down && !wanting && s.anew == 0 && s.home.up {
-		s.down, s.delay, s.due = false, minBackoff, time.Time{}
-		s.tellRestored()
-	}
-	if !wanting {
-		return time.Hour // there will be an event
-	}
-	return max(time.Until(s.due), time.Millisecond)
-}
-
-// again tries everything that is missing.
-func (s *subscription) again(ctx context.Context) {
-	s.due = time.Time{}
-	if s.stale {
-		s.stale = false
-		if err := s.p.reload(ctx); err != nil {
-			s.stale = true
-		}
-	}
-	if s.home == nil {
-		if err := s.goHome(ctx); err != nil {
-			s.lose(err)
-			return
-		}
-	}
-	keys := make([]key, 0, len(s.missing))
-	for k := range s.missing {
-		keys = append(keys, k)
-	}
-	s.assign(ctx, keys, nil, 0, true)
-}
-
-func (s *subscription) goHome(ctx context.Context) error {
-	n, err := s.p.home(ctx)
-	if err != nil {
-		return err
-	}
-	if s.home = s.open[n]; s.home == nil {
-		s.home = s.connect(ctx, n)
-	}
-	return nil
-}
-
-// look finds out what has moved without a word.
-func (s *subscription) look(ctx context.Context) {
-	if err := s.p.reload(ctx); err != nil {
-		return // it is tried again
-	}
-	all, err := s.p.masters(ctx)
-	if err != nil {
-		return // likewise
-	}
-	for n, l := range s.open {
-		if l.up && !slices.Contains(all, n) {
-			l.fail(errMoved) // a replica would send what comes to its master, also what is subscribed there
-		}
-	}
-	parts := newParts(true)
-	for k, at := range s.topics {
-		if k.kind != shardKind || at.l == nil || at.c != nil {
-			continue
-		}
-		if n, err := s.p.owner(ctx, k.name); err == nil && n != at.l.n && slices.Contains(all, at.l.n) {
-			parts.add(at.l, k)
-			s.miss(k, at)
-		}
-	}
-	parts.each(func(l *link, kind byte, names []string) {
-		l.say(ctx, &command{kind: unsubscribes[kind], topics: names})
-		s.lose(errSlot)
-		s.due = time.Now()
-	})
 }
