@@ -3,7 +3,6 @@ package redisadapter_test
 import (
 	"encoding/hex"
 	"encoding/json"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -96,43 +95,6 @@ func count(s *adaptertest.Socket, event string) int {
 		}
 	}
 	return n
-}
-
-// T23: mutations of real messages on every channel.
-func TestPubSub_Mutated(t *testing.T) {
-	t.Parallel()
-	hub := redistest.NewHub()
-	s := start(t, hub.Driver(), options{})
-	socket := s.host.Connect(t, "socket-aaaaaaaaaaaaa", "r", "room1")
-	var corpus [][]byte
-	for _, f := range []string{"classic-8.3.0.json", "classic-7.2.0.json", "classic-5.4.0.json"} {
-		for _, v := range vectors(t, f) {
-			for _, c := range v.Commands {
-				if c.Command == "PUBLISH" {
-					corpus = append(corpus, unhex(t, c.Payload))
-				}
-			}
-		}
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	channels := []string{"socket.io#/#", "socket.io#/#room1#", "socket.io-request#/#", "socket.io-response#/#"}
-	const messages = 20_000
-	for i := range messages {
-		hub.Inject(channels[i%len(channels)], mutated(rng, corpus))
-	}
-	hub.Inject("socket.io#/#", good)
-	testkit.Eventually(t, "the good message", func() bool {
-		_, there := s.host.Index().Lookup(socket.ID()) // a mutation may have disconnected it
-		return socket.Has("good") || !there
-	})
-	if s.stats().Malformed < messages/10 {
-		t.Errorf("only %d of %d were malformed", s.stats().Malformed, messages)
-	}
-	for _, err := range s.host.Faults() {
-		if strings.Contains(err.Error(), "panic") {
-			t.Error(err)
-		}
-	}
 }
 
 // What every generation sends to all has its effect here.

@@ -3,7 +3,6 @@ package redisadapter_test
 import (
 	"bytes"
 	"context"
-	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -186,64 +185,6 @@ func TestSharded_Malformed(t *testing.T) {
 	for _, c := range socket.Orders() {
 		t.Errorf("order %+v was obeyed", c)
 	}
-}
-
-// T23: mutations of real messages on every channel.
-func TestSharded_Mutated(t *testing.T) {
-	t.Parallel()
-	hub := redistest.NewHub()
-	s := startSharded(t, hub.Driver(), shardedOptions{})
-	socket := s.host.Connect(t, "socket-aaaaaaaaaaaaa", "r", "room1")
-	settle(t, s)
-	var corpus [][]byte
-	for _, v := range vectors(t, "sharded-dynamic.json") {
-		for _, c := range v.Commands {
-			if c.Command == "SPUBLISH" {
-				corpus = append(corpus, unhex(t, c.Payload))
-			}
-		}
-	}
-	rng := rand.New(rand.NewPCG(3, 4))
-	channels := subscribed(hub)
-	const messages = 20_000
-	for i := range messages {
-		hub.InjectSharded(channels[i%len(channels)], mutated(rng, corpus))
-	}
-	hub.InjectSharded("socket.io#/#", shardedGood)
-	testkit.Eventually(t, "the good message", func() bool {
-		_, there := s.host.Index().Lookup(socket.ID()) // a mutation may have disconnected it
-		return socket.Has("good") || !there
-	})
-	if s.stats().Malformed < messages/20 {
-		t.Errorf("only %d of %d were malformed", s.stats().Malformed, messages)
-	}
-	for _, err := range s.host.Faults() {
-		if strings.Contains(err.Error(), "panic") {
-			t.Error(err)
-		}
-	}
-}
-
-// mutated changes one of the messages a little.
-func mutated(rng *rand.Rand, corpus [][]byte) []byte {
-	b := bytes.Clone(corpus[rng.IntN(len(corpus))])
-	for range 1 + rng.IntN(3) {
-		switch at := rng.IntN(len(b)); rng.IntN(4) {
-		case 0:
-			b[at] = byte(rng.UintN(256))
-		case 1:
-			b = b[:at+1]
-		case 2:
-			b = slices.Insert(b, at, byte(rng.UintN(256)))
-		case 3:
-			other := corpus[rng.IntN(len(corpus))]
-			b = append(b[:at:at], other[rng.IntN(len(other)):]...)
-		}
-		if len(b) == 0 {
-			b = []byte{0}
-		}
-	}
-	return b
 }
 
 // An answer that does not fit the question, or that nobody waits for, is no answer.
