@@ -25,8 +25,10 @@ const (
 	faultKinds
 )
 
-var faultNames = [faultKinds]string{"broadcast", "request", "response", "answer", "publish", "subscription", "panic",
-	"entry", "stream", "session", "stream", "control message"}
+var faultNames = [faultKinds]string{
+	"broadcast", "request", "response", "answer", "publish", "subscription", "panic",
+	"entry", "stream", "session", "stream", "control message",
+}
 
 const faultInterval = time.Second
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -264,7 +265,7 @@ func TestStreamsRecovery_Refused(t *testing.T) {
 		}},
 		"too much": {o: adapter.RecoveryOptions{MaxPackets: 5}, prepare: func(t *testing.T, _ *redistest.Hub, s *server, probe *adaptertest.Socket) {
 			for i := range 10 {
-				s.emit(t, fmt.Sprint(i))
+				s.emit(t, strconv.Itoa(i))
 			}
 			testkit.Eventually(t, "it is read", func() bool { return len(probe.Got()) == 11 })
 		}},

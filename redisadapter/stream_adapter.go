@@ -78,7 +78,7 @@ func (a *stream) fields(x *rediswire.Message) ([]string, error) {
 
 // append appends an entry, and waits until Redis has it if ctx can end.
 func (a *stream) append(ctx context.Context, fields []string, f adapter.Flags) error {
-	if f.Volatile && a.c.app.health() != nil {
+	if failing := a.c.app.health() != nil; failing && f.Volatile {
 		a.c.count.dropped.Add(1)
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +69,7 @@ func stormed(t *testing.T, a *server, s *adaptertest.Socket, fault func(), times
 				ended <- i
 				return
 			case <-pace.C:
-				if err := a.Broadcast(context.Background(), packet(fmt.Sprint(i)), adapter.Options{}); err != nil {
+				if err := a.Broadcast(context.Background(), packet(strconv.Itoa(i)), adapter.Options{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -100,7 +101,10 @@ func TestStreams_Poison(t *testing.T) {
 	}
 	data := good("x")[7]
 	bad := [][]string{
-		{}, {"a"}, {"uid", "u", "nsp", "/"}, {"uid", "u", "nsp", "/", "type", "3"},
+		{},
+		{"a"},
+		{"uid", "u", "nsp", "/"},
+		{"uid", "u", "nsp", "/", "type", "3"},
 		with("3", ""), with("3", "{"), with("3", "null"), with("3", "{}"), with("99", data), with("x", data),
 		with("4", "{}"), with("5", `{"opts":{}}`), with("6", "[]"), with("9", `{"packet":7}`),
 		with("3", "!!! no base64"), with("3", base64.StdEncoding.EncodeToString([]byte{0xdf, 0xff, 0xff, 0xff, 0xff})),
@@ -216,7 +220,7 @@ func TestStreams_NegativeHash(t *testing.T) {
 	t.Parallel()
 	const nsp = "/dashboard"
 	for _, ignore := range []bool{false, true} {
-		t.Run(fmt.Sprint(ignore), func(t *testing.T) {
+		t.Run(strconv.FormatBool(ignore), func(t *testing.T) {
 			t.Parallel()
 			hub := redistest.NewHub()
 			var faults []string
@@ -273,7 +277,7 @@ func TestStreams_Close(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 100 {
-		if err := a.Broadcast(context.Background(), packet(fmt.Sprint(i)), adapter.Options{}); err != nil {
+		if err := a.Broadcast(context.Background(), packet(strconv.Itoa(i)), adapter.Options{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,208 @@
+package redisadapter
+
+import (
+	"container/heap"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/rediswire"
+)
+
+// run writes sessions. It ends when the keeper is closed.
+func (k *keeper) run(ctx context.Context) {
+	defer close(k.ended)
+	for {
+		batch, wait, closed := k.takeDue()
+		if len(batch) > 0 {
+			k.write(ctx, batch)
+			if ctx.Err() == nil {
+				continue
+			}
+		}
+		if closed {
+			return
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-k.wake:
+		}
+		t.Stop()
+	}
+}
+
+// job is a session that is being written.
+type job struct {
+	t       *tracked
+	written string           // what Redis should have; "" where it does not matter
+	last    *adapter.Session // nil while the socket is connected
+	forget  bool
+	value   string
+}
+
+// takeDue takes what is to be written now. Else it gives how long nothing is.
+func (k *keeper) takeDue() (batch []job, wait time.Duration, closed bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	if k.closed {
+		now = now.Add(sessionDelay) // what has changed a moment ago
+	}
+	for len(k.queue) > 0 && len(batch) < maxSessionBatch && !k.queue[0].due.After(now) {
+		t, _ := heap.Pop(&k.queue).(*tracked)
+		t.due = lastTime
+		j := job{t: t, written: t.written, last: t.last, forget: t.forget}
+		if now.Sub(t.at) >= k.ttl { // Redis has forgotten it
+			j.written = ""
+		}
+		batch = append(batch, j)
+	}
+	wait = time.Hour
+	if len(k.queue) > 0 {
+		wait = k.queue[0].due.Sub(now)
+	}
+	return batch, wait, k.closed
+}
+
+// write writes a batch.
+func (k *keeper) write(ctx context.Context, batch []job) {
+	keys := make([]Key, 0, len(batch))
+	left := batch[:0]
+	for _, j := range batch {
+		ok, err := k.prepare(ctx, &j)
+		if err != nil {
+			k.wrote(&j, err)
+			continue
+		}
+		if !ok {
+			k.mu.Lock()
+			j.t.taken = true
+			k.drop(j.t)
+			k.mu.Unlock()
+			continue
+		}
+		key := Key{Name: k.prefix + j.t.pid, Value: j.value, TTL: k.ttl}
+		if j.forget {
+			key.TTL = time.Millisecond // as good as deleted, and in one batch with others
+		}
+		keys = append(keys, key)
+		left = append(left, j)
+	}
+	if len(keys) == 0 {
+		return
+	}
+	errs := k.d.Set(ctx, keys)
+	for i := range left {
+		var err error
+		if errs != nil {
+			err = errs[i]
+		}
+		k.wrote(&left[i], err)
+	}
+}
+
+// prepare encodes a session. It is false where nothing is to be written, since the session is another server's now.
+func (k *keeper) prepare(ctx context.Context, j *job) (ok bool, err error) {
+	defer func() {
+		if v := recover(); v != nil { // what the application has set cannot be encoded
+			j.t.a.l.fault(faultSession, fmt.Errorf("%w: %v", errPanic, v))
+			ok, err = false, nil
+		}
+	}()
+	if j.written != "" {
+		value, found, err := k.d.Get(ctx, k.prefix+j.t.pid)
+		if err != nil || !found || value != j.written {
+			return false, err
+		}
+	}
+	if j.forget {
+		return j.written != "", nil
+	}
+	var s adapter.Session
+	if j.last != nil {
+		s = *j.last
+	} else {
+		s = j.t.snapshot()
+	}
+	k.mu.Lock()
+	s = j.t.bounded(s)
+	k.mu.Unlock()
+	b, err := rediswire.AppendSession(nil, &s)
+	if err != nil {
+		j.t.a.l.fault(faultSession, err)
+		return false, nil
+	}
+	j.value = string(b)
+	return true, nil
+}
+
+// wrote puts a session back into the queue.
+func (k *keeper) wrote(j *job, err error) {
+	t := j.t
+	if err != nil {
+		t.a.l.fault(faultSession, fmt.Errorf("%w: %w", ErrUnavailable, err))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.byPID[t.pid] != t { // it was taken
+		return
+	}
+	now := time.Now()
+	next := now.Add(k.ttl / 2)
+	if err == nil {
+		t.written, t.at = j.value, now
+		if j.forget || j.last != nil && t.pending == 0 {
+			k.drop(t)
+			return
+		}
+	} else {
+		t.written = ""
+		next = now.Add(sessionRetry)
+	}
+	if (t.last != nil || t.forget) && next.After(t.ends) {
+		next = t.ends
+	}
+	if j.last != nil && !now.Before(t.ends) {
+		k.drop(t)
+		return
+	}
+	if next.Before(t.due) {
+		t.due = next
+	}
+	heap.Push(&k.queue, t)
+}
+
+// sessionQueue is a heap by due.
+type sessionQueue []*tracked
+
+// Len implements heap.Interface.
+func (q *sessionQueue) Len() int { return len(*q) }
+
+// Less implements heap.Interface.
+func (q *sessionQueue) Less(i, j int) bool { return (*q)[i].due.Before((*q)[j].due) }
+
+// Swap implements heap.Interface.
+func (q *sessionQueue) Swap(i, j int) {
+	all := *q
+	all[i], all[j] = all[j], all[i]
+	all[i].index, all[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (q *sessionQueue) Push(x any) {
+	t, _ := x.(*tracked)
+	t.index = len(*q)
+	*q = append(*q, t)
+}
+
+// Pop implements heap.Interface.
+func (q *sessionQueue) Pop() any {
+	n := len(*q) - 1
+	t := (*q)[n]
+	(*q)[n] = nil
+	*q = (*q)[:n]
+	t.index = -1
+	return t
+}
