@@ -56,8 +56,9 @@ func (c *cluster) seen() uint64 {
 	return c.version
 }
 
-// learn asks for the slots, unless somebody has done so since the version was seen.
-func (c *cluster) learn(ctx context.Context, seen uint64) error {
+// learn asks for the slots, first the node that knows best, which may be nil, unless somebody has done so since the
+// version was seen.
+func (c *cluster) learn(ctx context.Context, best *node, seen uint64) error {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -69,7 +70,7 @@ func (c *cluster) learn(ctx context.Context, seen uint64) error {
 	}
 	var errs []error
 	var doubtful *view
-	for _, n := range c.candidates() {
+	for _, n := range c.candidates(best) {
 		v, err := n.view(ctx)
 		if err == nil && v.ok {
 			c.adopt(v)
@@ -98,7 +99,7 @@ func (c *cluster) learn(ctx context.Context, seen uint64) error {
 }
 
 // candidates are all nodes to ask, those first that are likely to know.
-func (c *cluster) candidates() []*node {
+func (c *cluster) candidates(best *node) []*node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []*node
@@ -109,7 +110,7 @@ func (c *cluster) candidates() []*node {
 			}
 		}
 	}
-	add(c.chosen)
+	add(best, c.chosen)
 	add(c.masters...)
 	for _, addr := range c.seeds {
 		add(c.node(addr))
@@ -196,7 +197,7 @@ func (c *cluster) home(ctx context.Context) (*node, error) {
 		if n != nil {
 			return n, nil
 		}
-		if err := c.learn(ctx, seen); err != nil {
+		if err := c.learn(ctx, nil, seen); err != nil {
 			return nil, err
 		}
 	}
@@ -210,7 +211,7 @@ func (c *cluster) owner(ctx context.Context, slot int) (*node, error) {
 		if n != nil {
 			return n, nil
 		}
-		if err := c.learn(ctx, seen); err != nil {
+		if err := c.learn(ctx, nil, seen); err != nil {
 			return nil, err
 		}
 	}
@@ -224,13 +225,16 @@ func (c *cluster) known(slot int) (*node, uint64) {
 	return c.slots[slot], c.version
 }
 
-// all gives all masters.
+// all gives all masters, at least one.
 func (c *cluster) all(ctx context.Context) ([]*node, error) {
 	if _, err := c.home(ctx); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.masters) == 0 {
+		return nil, c.d.fail(errNoOwner)
+	}
 	return slices.Clone(c.masters), nil
 }
 
@@ -271,6 +275,9 @@ func absolute(addr, asked string) string {
 	}
 	if host == "" || host == "?" {
 		host, _, _ = net.SplitHostPort(asked)
+	}
+	if strings.ContainsAny(host, "[]") {
+		return ""
 	}
 	return net.JoinHostPort(host, port)
 }
@@ -323,6 +330,7 @@ func (n *node) view(ctx context.Context) (*view, error) {
 		}
 	}
 	if errs == nil {
+		n.suspect.Store(false)
 		return v, nil
 	}
 	switch reply := refusal(errs[0]); {
@@ -330,6 +338,7 @@ func (n *node) view(ctx context.Context) (*view, error) {
 		return nil, n.fail(errDisabled)
 	case reply != "" && errs[1] == nil: // CLUSTER INFO is not allowed
 		v.ok = true
+		n.suspect.Store(false)
 		return v, nil
 	}
 	return nil, n.fail(errors.Join(errs...))

@@ -43,14 +43,24 @@ func (l *link) subscribe(c rueidis.DedicatedClient, t redisadapter.Topics) (refu
 			if err == nil {
 				continue
 			}
-			if l.s.d.cluster == nil {
+			if l.s.d.cluster == nil || !l.elsewhere(slotOf(some[i][0]), err) {
 				return nil, err
 			}
-			l.s.d.cluster.follow(l.node, slotOf(some[i][0]), err)
 			refused = append(refused, some[i]...)
 		}
 	}
 	return refused, nil
+}
+
+// elsewhere tells whether an error says that another node has a slot, or soon will.
+func (l *link) elsewhere(slot int, err error) bool {
+	if next, _ := l.s.d.cluster.follow(l.node, slot, err); next != nil {
+		l.s.mu.Lock()
+		l.s.fresh = true
+		l.s.mu.Unlock()
+		return true
+	}
+	return passing(refusal(err))
 }
 
 // unsubscribe unsubscribes from topics. refused are the Sharded channels whose slots are elsewhere, which is as good.

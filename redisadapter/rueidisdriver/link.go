@@ -3,14 +3,11 @@ package rueidisdriver
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
 const chunk = 256 // topics, or commands, that are sent without waiting
@@ -39,25 +36,8 @@ type link struct {
 	up       bool            // everything was subscribed
 	failed   bool            // it has no connection, and not because it is new
 	lost     bool            // it counts in s.down
+	applying bool            // the connection is being told of changes
 	doubtful bool            // its node does not say that all is well
-}
-
-// change is what a connection must still be told.
-type change struct {
-	topics  redisadapter.Topics
-	remove  bool
-	waiters []*waiter
-	sharded map[string][]*waiter // those who wait for one channel
-}
-
-// answer tells those who wait, but for the channels that were refused.
-func (c *change) answer(err error, refused []string) {
-	tell(c.waiters, err)
-	for channel, ws := range c.sharded {
-		if !slices.Contains(refused, channel) {
-			tell(ws, err)
-		}
-	}
 }
 
 // newLink makes a link to a master, nil for where channels and patterns are.
@@ -198,12 +178,21 @@ func (l *link) serve(c rueidis.DedicatedClient, broken <-chan error) error {
 				heard = now
 				continue
 			}
-			err := l.guard(func(ctx context.Context) error { return c.Do(ctx, c.B().Ping().Build()).NonRedisError() })
+			err := l.guard(func(ctx context.Context) error { return c.Do(ctx, l.ping(c)).NonRedisError() })
 			if err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// ping gives a command that is answered over the connection of subscriptions, which is another one with RESP2 than that
+// of PING.
+func (l *link) ping(c rueidis.DedicatedClient) rueidis.Completed {
+	if l.s.d.option.AlwaysRESP2 {
+		return c.B().Unsubscribe().Channel("sockeye-ping").Build()
+	}
+	return c.B().Ping().Build()
 }
 
 // guard runs a command and gives up when nothing has come for a while, though the receiver could have taken it.
@@ -238,108 +227,6 @@ func (l *link) guard(f func(ctx context.Context) error) error {
 	return err
 }
 
-// begin subscribes to everything.
-func (l *link) begin(n *node, c rueidis.DedicatedClient) error {
-	s := l.s
-	s.mu.Lock()
-	l.at = n
-	l.taking = true
-	changes := l.changes
-	l.changes = nil
-	clear(l.leaving)
-	var t redisadapter.Topics
-	for ch := range l.channels {
-		t.Channels = append(t.Channels, ch)
-	}
-	for p := range l.patterns {
-		t.Patterns = append(t.Patterns, p)
-	}
-	for ch := range l.sharded {
-		t.Sharded = append(t.Sharded, ch)
-	}
-	s.mu.Unlock()
-	refused, err := l.subscribe(c, t)
-	s.mu.Lock()
-	if err == nil {
-		l.up, l.failed = true, false
-		l.confirm(t.Sharded, changes, refused)
-		if l.lost {
-			l.lost = false
-			s.down--
-		}
-		s.note(nil)
-	}
-	s.mu.Unlock()
-	for _, ch := range changes {
-		ch.answer(err, refused)
-	}
-	s.flush()
-	return err
-}
-
-// confirm notes what is subscribed here and what was refused. s.mu is held.
-func (l *link) confirm(channels []string, changes []change, refused []string) {
-	s := l.s
-	if s.d.cluster == nil {
-		return
-	}
-	for _, ch := range changes {
-		for _, channel := range refused {
-			if ws := ch.sharded[channel]; len(ws) > 0 {
-				if _, there := s.sharded[channel]; there {
-					s.waiting[channel] = append(s.waiting[channel], ws...)
-				} else {
-					tell(ws, redisadapter.ErrUnavailable) // removed meanwhile
-				}
-			}
-		}
-	}
-	if len(refused) > 0 {
-		s.stray(l, refused)
-		s.kick()
-	}
-	for _, channel := range channels {
-		if _, there := l.sharded[channel]; there {
-			l.sharded[channel] = true
-			delete(s.missing, channel)
-		}
-	}
-}
-
-// apply tells the connection of all changes.
-func (l *link) apply(c rueidis.DedicatedClient) error {
-	s := l.s
-	s.mu.Lock()
-	changes := l.changes
-	l.changes = nil
-	s.mu.Unlock()
-	for i, ch := range changes {
-		var refused []string
-		var err error
-		if ch.remove {
-			refused, err = l.unsubscribe(c, ch.topics)
-			l.left(refused)
-		} else {
-			refused, err = l.subscribe(c, ch.topics)
-		}
-		if err == nil && !ch.remove {
-			s.mu.Lock()
-			l.confirm(ch.topics.Sharded, changes[i:i+1], refused)
-			s.note(nil)
-			s.mu.Unlock()
-			s.flush()
-		}
-		ch.answer(err, refused)
-		if err != nil {
-			for _, rest := range changes[i+1:] {
-				rest.answer(err, nil)
-			}
-			return err
-		}
-	}
-	return nil
-}
-
 // end notes that there is no connection any more, and tells those who wait.
 func (l *link) end(n *node, err error) {
 	s := l.s
@@ -350,7 +237,11 @@ func (l *link) end(n *node, err error) {
 		}
 		s.kick()
 	}
-	if l.up && !l.lost && l.ctx.Err() == nil && (l.node == nil || len(l.sharded) > 0) {
+	counts := l.up
+	if l.node != nil {
+		counts = len(l.sharded) > 0
+	}
+	if counts && !l.lost && l.ctx.Err() == nil {
 		l.lost = true
 		s.down++
 	}
@@ -359,9 +250,7 @@ func (l *link) end(n *node, err error) {
 	l.changes = nil
 	s.note(err)
 	s.mu.Unlock()
-	for _, c := range changes {
-		c.answer(err, nil)
-	}
+	answer(changes, err, nil)
 	s.flush()
 }
 
@@ -378,26 +267,6 @@ func (l *link) message(m rueidis.PubSubMessage) {
 	l.busy.Store(false)
 }
 
-// left notes that channels are not subscribed here any more.
-func (l *link) left(channels []string) {
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
-	for _, channel := range channels {
-		l.gone(channel)
-	}
-}
-
-// gone tells whether a channel was to be unsubscribed, and that it is. s.mu is held.
-func (l *link) gone(channel string) bool {
-	n := l.leaving[channel]
-	if n > 1 {
-		l.leaving[channel] = n - 1
-	} else {
-		delete(l.leaving, channel)
-	}
-	return n > 0
-}
-
 // subscribed is the hook for confirmations. A Redis Cluster that takes a slot away unsubscribes its channels.
 func (l *link) subscribed(p rueidis.PubSubSubscription) {
 	s := l.s
@@ -407,6 +276,7 @@ func (l *link) subscribed(p rueidis.PubSubSubscription) {
 	s.mu.Lock()
 	if !l.gone(p.Channel) {
 		s.stray(l, []string{p.Channel})
+		s.told = l.node
 		s.kick()
 	}
 	s.mu.Unlock()

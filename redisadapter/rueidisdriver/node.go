@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -175,8 +176,10 @@ func (n *node) ready(ctx context.Context) error {
 			break
 		}
 	}
-	if reply := refusal(err); err != nil && (reply == "" || passing(reply) || !answered(reply)) {
-		n.suspect.Store(true)
+	if err != nil && !answered(refusal(err)) {
+		if ctx.Err() == nil {
+			n.suspect.Store(true)
+		}
 		return err
 	}
 	n.suspect.Store(false)
@@ -185,10 +188,7 @@ func (n *node) ready(ctx context.Context) error {
 }
 
 // answered tells whether an error reply to PING is of a Redis that takes commands: PING alone is not allowed.
-func answered(reply string) bool {
-	const notAllowed = "NOPERM"
-	return len(reply) >= len(notAllowed) && reply[:len(notAllowed)] == notAllowed
-}
+func answered(reply string) bool { return strings.HasPrefix(reply, "NOPERM") }
 
 // fail adds the address to an error.
 func (n *node) fail(err error) error {

@@ -42,20 +42,35 @@ func (d *driver) ShardSubscribers(ctx context.Context, channel string) (int, err
 }
 
 // count adds up what the nodes say that may have subscribers.
-func (d *driver) count(ctx context.Context, channel string, build func(rueidis.Builder) rueidis.Completed) (int, error) {
-	nodes := []*node{d.publisher}
-	switch {
-	case d.cluster != nil:
-		masters, err := d.cluster.all(ctx)
-		if err != nil {
-			return 0, err
+func (d *driver) count(
+	ctx context.Context, channel string, build func(rueidis.Builder) rueidis.Completed,
+) (sum int, err error) {
+	if d.cluster == nil {
+		nodes := []*node{d.publisher}
+		if d.publisher != d.listener && !d.same(ctx) {
+			nodes = append(nodes, d.listener)
 		}
-		nodes = masters
-	case d.publisher != d.listener && !d.same(ctx):
-		nodes = append(nodes, d.listener)
+		return add(ctx, nodes, channel, build)
 	}
+	for range 2 { // one may be no master any more
+		seen := d.cluster.seen()
+		masters, err1 := d.cluster.all(ctx)
+		if err1 != nil {
+			return 0, err1
+		}
+		sum, err = add(ctx, masters, channel, build)
+		if err == nil || ctx.Err() != nil || d.cluster.learn(ctx, nil, seen) != nil {
+			break
+		}
+	}
+	return sum, err
+}
+
+func add(
+	ctx context.Context, nodes []*node, channel string, build func(rueidis.Builder) rueidis.Completed,
+) (sum int, err error) {
 	counts := make([]int64, len(nodes))
-	err := together(nodes, func(i int, n *node) error {
+	err = together(nodes, func(i int, n *node) error {
 		return n.ask(ctx, build, func(r rueidis.RedisResult) error {
 			m, err := r.AsIntMap()
 			counts[i] = m[channel]
@@ -65,7 +80,6 @@ func (d *driver) count(ctx context.Context, channel string, build func(rueidis.B
 	if err != nil {
 		return 0, err
 	}
-	sum := 0
 	for _, c := range counts {
 		sum += int(c)
 	}
@@ -93,7 +107,7 @@ func (n *node) ask(
 	return n.fail(err)
 }
 
-// together calls f for all nodes at once and returns the first error.
+// together calls f for all nodes, at least one, at once and returns the first error.
 func together(nodes []*node, f func(i int, n *node) error) error {
 	errs := make([]error, len(nodes))
 	done := make(chan struct{}, len(nodes))

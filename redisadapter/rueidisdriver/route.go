@@ -119,7 +119,7 @@ func (c *cluster) collect(ctx context.Context, b batch, shares []share, errs []e
 				continue
 			}
 			if !learned {
-				_ = c.learn(ctx, c.seen()) // what is known stays
+				_ = c.learn(ctx, nil, c.seen()) // what is known stays
 				learned = true
 			}
 			if n, err := c.target(ctx, b, i); err == nil && n != s.node {

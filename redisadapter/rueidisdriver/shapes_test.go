@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -213,19 +214,76 @@ func TestDriver_Frozen(t *testing.T) {
 func TestDriver_Proxy(t *testing.T) {
 	t.Parallel()
 	redis := testkit.StartRedis(t)
-	p := testkit.StartProxy(t, redis.Addr)
-	d, err := New(option(p.Addr))
-	b := subscribed(t, closing(t, d, err), redisadapter.Topics{Channels: []string{"c"}})
-	for i, fault := range []func(){
-		p.Cut, func() { p.Hang(testkit.ToClient) }, func() { p.Hang(testkit.ToServer) },
-	} {
-		b.reaches(t, "c", false)
-		fault()
-		testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.losses(); return lost == i+1 })
-		p.Heal()
-		testkit.Eventually(t, "the end of the loss is told", func() bool { _, restored := b.losses(); return restored == i+1 })
+	for name, resp2 := range map[string]bool{"RESP3": false, "RESP2": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testkit.StartProxy(t, redis.Addr)
+			o := option(p.Addr)
+			o.AlwaysRESP2 = resp2
+			d, err := New(o)
+			b := subscribed(t, closing(t, d, err), redisadapter.Topics{Channels: []string{"c"}})
+			for i, fault := range []func(){
+				p.Cut, func() { p.Hang(testkit.ToClient) }, func() { p.Hang(testkit.ToServer) },
+			} {
+				b.reaches(t, "c", false)
+				fault()
+				testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.losses(); return lost == i+1 })
+				p.Heal()
+				testkit.Eventually(t, "the end of the loss is told", func() bool { _, restored := b.losses(); return restored == i+1 })
+			}
+			b.reaches(t, "c", false)
+		})
 	}
-	b.reaches(t, "c", false)
+}
+
+// What Redis does not allow is told to who asks for it, and nothing else is lost with it.
+func TestSubscription_Forbidden(t *testing.T) {
+	t.Parallel()
+	redis := testkit.StartRedis(t)
+	redis.Do("ACL", "SETUSER", "app", "on", ">hush", "+@all", "resetchannels", "&ok*")
+	check := func(t *testing.T, d redisadapter.StreamDriver) {
+		t.Helper()
+		b := subscribed(t, d, redisadapter.Topics{Channels: []string{"ok"}, Sharded: []string{"ok"}})
+		var wg sync.WaitGroup
+		for i := range 40 { // several at once are told together
+			wg.Go(func() {
+				ch, allowed := fmt.Sprint("no", i), i%2 == 0
+				if allowed {
+					ch = fmt.Sprint("ok", i)
+				}
+				for _, topics := range []redisadapter.Topics{{Channels: []string{ch}}, {Sharded: []string{ch}}} {
+					if err := b.Add(bounded(t), topics); (err == nil) != allowed {
+						t.Errorf("%s: %v", ch, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		b.reaches(t, "ok", false)
+		b.reaches(t, "ok20", true)
+		b.quiet(t)
+	}
+	t.Run("single", func(t *testing.T) {
+		t.Parallel()
+		check(t, newStreamDriver(t, "redis://app:hush@"+redis.Addr))
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		c := testkit.StartCluster(t, 1, 0)
+		c.Nodes[0].Do("ACL", "SETUSER", "app", "on", ">hush", "+@all", "resetchannels", "&ok*")
+		check(t, newStreamDriver(t, "redis+cluster://app:hush@"+c.Nodes[0].Addr))
+		// The address of one node is not that of a cluster.
+		d := newStreamDriver(t, "redis://"+c.Nodes[0].Addr)
+		b := subscribed(t, d, redisadapter.Topics{Channels: []string{"c"}})
+		b.reaches(t, "c", false)
+	})
+	t.Run("no cluster", func(t *testing.T) {
+		t.Parallel()
+		err := newStreamDriver(t, "redis+cluster://app:hush@"+redis.Addr).Connect(bounded(t))
+		if !errors.Is(err, errDisabled) {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 // slow is a receiver that is behind.

@@ -66,6 +66,7 @@ func (d *driver) Read(
 		}
 		other, ask := d.cluster.follow(n, slotOf(stream), err)
 		if other == nil {
+			_ = d.cluster.learn(ctx, nil, d.cluster.seen()) // what is known stays, for the next time
 			break
 		}
 		n, asking = other, ask

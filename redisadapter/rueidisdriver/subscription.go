@@ -35,6 +35,8 @@ type subscription struct {
 	sharded map[string]*link     // all Sharded channels in a cluster; nil for one that is astray
 	waiting map[string][]*waiter // those who wait for one that is astray
 	closed  bool
+	told    *node // has said itself that slots have moved; may be nil
+	fresh   bool  // where slots have moved is known
 
 	// What keeps it from being whole.
 	down    int                 // links that have lost their connection
@@ -294,7 +296,13 @@ func (s *subscription) tend() {
 			s.probe()
 		case <-s.kicked:
 		}
-		_ = s.d.cluster.learn(s.ctx, s.d.cluster.seen()) // what is known stays
+		s.mu.Lock()
+		told, fresh := s.told, s.fresh
+		s.told, s.fresh = nil, false
+		s.mu.Unlock()
+		if !fresh { // who is asked may know less than who has sent MOVED
+			_ = s.d.cluster.learn(s.ctx, told, s.d.cluster.seen()) // what is known stays
+		}
 		if s.sort() {
 			delay = minBackoff
 			continue
@@ -336,7 +344,8 @@ func (s *subscription) probe() {
 	}
 }
 
-// sort moves channels to the links where they belong, and closes links without channels. It tells whether there
+// sort moves channels to the links where they belong, and closes links without channels that are of no use any more. It
+// tells whether there
 // was nothing to be moved.
 func (s *subscription) sort() bool {
 	masters, err := s.d.cluster.all(s.ctx)
@@ -366,7 +375,8 @@ func (s *subscription) sort() bool {
 	sorted := len(lost) == 0
 	s.adopt(lost)
 	for n, l := range s.shards {
-		if len(l.sharded) == 0 && len(l.changes) == 0 {
+		idle := len(l.sharded) == 0 && len(l.changes) == 0 && !l.applying
+		if idle && err == nil && (!l.up || !slices.Contains(masters, n)) {
 			l.abandon()
 			delete(s.shards, n)
 		}

@@ -157,7 +157,7 @@ func parseSeveral(base, rest, port string, kind int) (o rueidis.ClientOption, er
 
 func withPort(host, port string) (string, error) {
 	u, err := url.Parse("redis://" + host) // checks it
-	if err != nil || u.Host != host || u.Hostname() == "" {
+	if err != nil || u.Host != host || u.Hostname() == "" || strings.ContainsAny(u.Hostname(), "[]") {
 		return "", errURL
 	}
 	if p := u.Port(); p != "" {
