@@ -230,7 +230,10 @@ func readPacket(v value, namespace string) (p parser.Packet, err error) {
 
 // hasID tells whether a packet asks for an acknowledgement.
 func hasID(packet value) bool {
-	c, _ := packet.object()
+	c, ok := packet.object()
+	if !ok {
+		return false
+	}
 	for key, v, ok := c.field(); ok; key, v, ok = c.field() {
 		if string(key) == "id" && !v.missing() {
 			return true
