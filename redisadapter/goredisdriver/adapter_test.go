@@ -1,13 +1,17 @@
 package goredisdriver
 
 import (
+	"context"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/parser"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -113,4 +117,73 @@ func TestStreams_Conformance(t *testing.T) {
 			})
 		}
 	})
+}
+
+// serve starts a server with one namespace and one socket.
+func serve(t *testing.T, c adapter.Cluster, id string) (adapter.Adapter, *adaptertest.Socket) {
+	t.Helper()
+	if err := c.Start(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	host := adaptertest.NewHost(t, "/")
+	a, err := c.Open(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, host.Connect(t, id)
+}
+
+// The slot of a stream moves again and again while it is written and read: every broadcast arrives once, in order.
+func TestStreams_SlotMoves(t *testing.T) {
+	t.Parallel()
+	c := testkit.StartCluster(t, 3, 0)
+	open := func() adapter.Cluster {
+		d := newDriver(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()}))
+		return redisadapter.Streams(d, redisadapter.StreamsOptions{StreamName: "stream"})
+	}
+	a, _ := serve(t, open(), "socket-of-a-aaaaaaaa")
+	_, sb := serve(t, open(), "socket-of-b-bbbbbbbb")
+	slot := c.Slot("stream")
+	stop := make(chan struct{})
+	sent := make(chan int, 1)
+	go func() { // ends when it is told to
+		tick := time.NewTicker(500 * time.Microsecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-tick.C:
+			case <-stop:
+				sent <- i
+				return
+			}
+			p := &parser.Packet{Type: parser.Event, Namespace: "/", Event: strconv.Itoa(i)}
+			if err := a.Broadcast(context.Background(), p, adapter.Options{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	from := c.Owner(slot, 0)
+	for range 4 {
+		before := len(sb.Got())
+		to := (from + 1) % 3
+		c.Move(slot, from, to)
+		from = to
+		testkit.Eventually(t, "broadcasts go on", func() bool { return len(sb.Got()) > before })
+	}
+	close(stop)
+	total := <-sent
+	testkit.Eventually(t, "all broadcasts", func() bool { return len(sb.Got()) >= total })
+	for i, m := range sb.Got() {
+		if m.Event != strconv.Itoa(i) {
+			t.Fatalf("broadcast %d is %s", i, m.Event)
+		}
+	}
+	if n := len(sb.Got()); n != total {
+		t.Errorf("%d broadcasts of %d", n, total)
+	}
 }

@@ -89,11 +89,13 @@ func New(client redis.UniversalClient, o Options) (redisadapter.StreamDriver, er
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	var err error
 	if d.pub, err = d.placeOf(client); err != nil {
+		d.cancel()
 		return nil, err
 	}
 	d.sub = d.pub
 	if o.Subscriber != nil && o.Subscriber != client {
 		if d.sub, err = d.placeOf(o.Subscriber); err != nil {
+			d.cancel()
 			return nil, err
 		}
 		if s, ok := d.sub.(*single); ok {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
@@ -79,6 +80,13 @@ func TestDriver_ClientStaysOpen(t *testing.T) {
 	}
 }
 
+// provider is a source of credentials that may change.
+type provider struct{}
+
+func (*provider) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	return auth.NewBasicCredentials("sockeye", "secret"), func() error { return nil }, nil
+}
+
 func TestDriver_Password(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
@@ -95,6 +103,11 @@ func TestDriver_Password(t *testing.T) {
 	}
 	if list := admin.ClientList(bounded(t)).Val(); !strings.Contains(list, "name=named") || !strings.Contains(list, "user=sockeye") {
 		t.Errorf("clients:\n%s", list)
+	}
+	provided := driverOf(t, redis.NewClient(&redis.Options{Addr: server.Addr, StreamingCredentialsProvider: &provider{}}), Options{})
+	who := redis.NewStringCmd(bounded(t), "acl", "whoami")
+	if err := provided.one(bounded(t), "", who, false); err != nil || who.Val() != "sockeye" {
+		t.Errorf("%q, %v", who.Val(), err)
 	}
 	wrong := driverOf(t, redis.NewClient(&redis.Options{Addr: server.Addr, Username: "sockeye", Password: "hush"}), Options{})
 	err := wrong.Connect(bounded(t))
