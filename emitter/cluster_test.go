@@ -59,6 +59,34 @@ func TestBroadcast_Selects(t *testing.T) {
 	})
 }
 
+// T22: a room may have any name.
+func TestBroadcast_OddRooms(t *testing.T) {
+	t.Parallel()
+	names := []string{
+		"", " ", "#", "##", "x#", "#x", "x#y", "*", "?", "[a", "[a]", `\`, `a\*`, "/", "/chat", "/chat#", "emitter", "-request#/#",
+		"\x00", "\n", "\r\n", "\u00e4", "\U0001f600", "0123456789abcdef", strings.Repeat("x", 20), strings.Repeat("\U0001f600", 10),
+		strings.Repeat("y", 512),
+	}
+	each(t, func(t *testing.T, c *cluster) {
+		in := c.connect("in", 0, "/", names...)
+		out := c.connect("out", 1, "/")
+		for _, name := range names {
+			if err := errors.Join(c.e.To(name).Emit("ev"), c.e.To(name, name).Emit("ev")); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.heard(`["ev"]`, in, out); !slices.Equal(got, []string{"in", "in"}) {
+				t.Errorf("%q: %v", name, got)
+			}
+			if err := c.e.Except(name).Emit("but"); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.heard(`["but"]`, in, out); !slices.Equal(got, []string{"out"}) {
+				t.Errorf("all but %q: %v", name, got)
+			}
+		}
+	})
+}
+
 func TestEmit_BinaryInDepth(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, c *cluster) {
@@ -279,6 +307,12 @@ func TestFetchSockets(t *testing.T) {
 		if err := errors.Join(err, reply.Scan(&name)); err != nil || name != "b" {
 			t.Errorf("%q, %v", name, err)
 		}
+		if name, err := emitter.Call[int, string]("q").Do(ctx, s, 1); err != nil || name != "b" {
+			t.Errorf("%q, %v", name, err)
+		}
+		if err := emitter.Event[string]("typed").Emit(c.e, "x"); err != nil {
+			t.Error(err)
+		}
 		if err := s.Join(ctx, "new"); err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +331,9 @@ func TestFetchSockets(t *testing.T) {
 			_, err := s.EmitWithAck(ctx, "q")
 			return errors.Is(err, adapter.ErrSocketLeft)
 		})
-		check(t, "events of another", c.heard(`["news"]`, a), nil)
+		if got := a.events(1); !slices.Contains(got, `["typed","x"]`) || slices.Contains(got, `["news"]`) {
+			t.Errorf("events of another: %v", got)
+		}
 	})
 }
 

@@ -56,10 +56,16 @@ type AckError = event.AckError
 // Protocol: socket.io v5, "Sending and receiving data"
 type Args = event.Args
 
-// Event is the name of an event that carries a T, as [sockeye.Event] is.
+// Event is the name of an event that carries a T as its first argument, or, where T is a struct that embeds [Args], the
+// fields of T as its arguments.
 //
 // Protocol: socket.io v5, "Sending and receiving data"
 type Event[T any] = event.Event[T]
+
+// Call is the name of an event that is answered: it carries a Req and is acknowledged with a Res.
+//
+// Protocol: socket.io v5, "Acknowledgement"
+type Call[Req, Res any] = event.Call[Req, Res]
 
 // Emitter speaks to one namespace: the main one at first, others by Of. All that come of one share its queue and its
 // connections, and closing any of them closes all. Its methods are safe for concurrent use.

@@ -238,6 +238,52 @@ func testOutage(t *testing.T, f format) {
 	}
 }
 
+// While Redis is away the queue is bounded: the oldest go, and who waits for one is told.
+func TestEmitter_QueueFull(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(h *redistest.Hub) (*emitter.Emitter, error){
+		"pubsub": func(h *redistest.Hub) (*emitter.Emitter, error) {
+			return emitter.PubSub(h.Driver(), redisadapter.PubSubOptions{PublishQueue: 10})
+		},
+		"sharded": func(h *redistest.Hub) (*emitter.Emitter, error) {
+			return emitter.Sharded(h.Driver(), redisadapter.ShardedOptions{PublishQueue: 10})
+		},
+		"streams": func(h *redistest.Hub) (*emitter.Emitter, error) {
+			return emitter.Streams(h.StreamDriver(), redisadapter.StreamsOptions{PublishQueue: 10})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hub := redistest.NewHub()
+			hub.Stop()
+			e, err := start(hub)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			ctx := limited(t)
+			if err := e.Emit("first"); err != nil {
+				t.Fatal(err)
+			}
+			// The first is in the flusher's hand then, where it waits for Redis.
+			testkit.Eventually(t, "the fault is seen", func() bool { return e.Health() != nil })
+			waiting := begin(func() error { return e.EmitContext(ctx, "waits") })
+			for done := false; !done; done = e.Stats().Dropped > 0 && len(waiting) > 0 {
+				if err := e.Emit("more"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := <-waiting; !errors.Is(err, redisadapter.ErrDropped) {
+				t.Error(err)
+			}
+			hub.Start()
+			if err := e.EmitContext(ctx, "last"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Nothing comes of a mute server: what came is given, in time, and who asks is told.
 func TestEmitter_SilentServer(t *testing.T) {
 	t.Parallel()
