@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -290,5 +291,32 @@ func TestStreams_Close(t *testing.T) {
 	}
 	if n := hub.Subscribers("socket.io#/#"); n != 1 {
 		t.Errorf("%d subscribers", n)
+	}
+}
+
+// An entry that a lost connection swallowed is appended again, though others append without a pause.
+func TestStreams_OutcomeUnknownWhileOthersAppend(t *testing.T) {
+	t.Parallel()
+	hub := redistest.NewHub()
+	a := streamServer(t, hub.StreamDriver(), redisadapter.StreamsOptions{}, nil)
+	ended := make(chan struct{})
+	defer func() { <-ended }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { // ends with ctx
+		defer close(ended)
+		for pace := time.NewTicker(time.Millisecond); ctx.Err() == nil; <-pace.C {
+			hub.Add("socket.io", "uid", "0123456789abcdef", "nsp", "/elsewhere", "type", "1")
+		}
+	}()
+	var faults atomic.Int64
+	hub.AppendFault(func(redisadapter.Append) (bool, error) {
+		if faults.Add(1) == 1 {
+			return false, redistest.ErrLost
+		}
+		return true, nil
+	})
+	if err := a.Broadcast(bounded(t), packet("e"), adapter.Options{}); err != nil || faults.Load() != 2 {
+		t.Errorf("%v after %d tries", err, faults.Load())
 	}
 }

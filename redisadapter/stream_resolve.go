@@ -12,8 +12,8 @@ const (
 	// resolvePage is how many entries are read at once.
 	resolvePage = 500
 
-	// resolvePause is how long the end of a stream must stay as it is until what was sent over the lost connection is
-	// taken as not coming any more: Redis may still have to read it.
+	// resolvePause is for how long nothing must come of what was sent over the lost connection until it is taken as not
+	// coming any more: Redis may still have to read it.
 	resolvePause = 100 * time.Millisecond
 )
 
@@ -79,19 +79,19 @@ type search struct {
 	trimmed bool     // something that was behind from is not there any more
 }
 
-// find fills ids. Entries share a connection, so that those which are there are in order. It reads until nothing new
-// comes.
+// find fills ids. Entries share a connection, so that those which are there are in order. It reads until none of them
+// comes any more; others may append all the time.
 func (p *appender) find(ctx context.Context, s *search) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*maxBackoff)
 	defer cancel()
 	s.ids = make([]string, len(s.entries))
 	s.at = s.from
 	for first := true; ; first = false {
-		read, err := p.scan(ctx, s)
-		if err != nil {
+		found := s.found
+		if err := p.scan(ctx, s); err != nil {
 			return err
 		}
-		if s.found == len(s.entries) || read == 0 && !first {
+		if s.found == len(s.entries) || s.found == found && !first {
 			return p.checkTrimmed(ctx, s)
 		}
 		if !p.sleep(ctx, resolvePause) {
@@ -100,26 +100,25 @@ func (p *appender) find(ctx context.Context, s *search) error {
 	}
 }
 
-// scan reads to the end of the stream and tells how many entries it read.
-func (p *appender) scan(ctx context.Context, s *search) (read int, err error) {
+// scan reads to the end of the stream.
+func (p *appender) scan(ctx context.Context, s *search) error {
 	for {
 		page, err := p.d.Range(ctx, s.name, s.at.next().String(), "+", resolvePage)
 		if err != nil {
-			return read, err
+			return err
 		}
 		for _, e := range page {
 			id, ok := parseEntryID(e.ID)
 			if !ok {
-				return read, fmt.Errorf("redisadapter: id of an entry: %q", e.ID)
+				return fmt.Errorf("redisadapter: id of an entry: %q", e.ID)
 			}
 			s.at = id
 			if i := p.match(s, e); i >= 0 {
 				s.ids[i], s.found = e.ID, i+1
 			}
 		}
-		read += len(page)
 		if len(page) < resolvePage {
-			return read, nil
+			return nil
 		}
 	}
 }
