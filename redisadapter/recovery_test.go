@@ -136,6 +136,37 @@ func kept(t *testing.T, hub *redistest.Hub) (s adapter.Session, ok bool) {
 	return s, true
 }
 
+// With recovery it is an adapter like any other.
+func TestStreamsRecovery_Conformance(t *testing.T) {
+	t.Parallel()
+	redis := testkit.StartRedis(t)
+	for name, world := range map[string]func(*testing.T) func() redisadapter.StreamDriver{
+		"fake": func(*testing.T) func() redisadapter.StreamDriver { return redistest.NewHub().StreamDriver },
+		"redis": func(t *testing.T) func() redisadapter.StreamDriver {
+			t.Helper()
+			return func() redisadapter.StreamDriver { return redisDriver(t, redis.URL()) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			adaptertest.Run(t, func(t *testing.T, servers int) []adapter.Cluster {
+				t.Helper()
+				driver := world(t)
+				var all []adapter.Cluster
+				for range servers {
+					o := redisadapter.StreamsOptions{StreamName: t.Name(), ChannelPrefix: t.Name(), Block: quick}
+					c, _ := redisadapter.Streams(driver(), o).(adapter.RecoveryCluster)
+					if err := c.EnableRecovery(adapter.RecoveryOptions{}); err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, c)
+				}
+				return all
+			}, append(slices.Clip(streamLimits), adaptertest.OffsetAdded)...)
+		})
+	}
+}
+
 // A session is in Redis from the beginning, and as it is.
 func TestStreamsRecovery_Kept(t *testing.T) {
 	t.Parallel()

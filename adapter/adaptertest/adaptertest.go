@@ -34,6 +34,7 @@ const (
 	AckFlagsDropped   Limit = "flags of broadcasts with acknowledgement are not carried"
 	FirstServerAnswer Limit = "only the first argument of a server's answer is carried"
 	ServerSideText    Limit = "server-side events carry no binary"
+	OffsetAdded       Limit = "broadcasts have an offset as a further argument, since recovery is on"
 )
 
 const barrierEvent = "\x00barrier-"
@@ -173,7 +174,9 @@ func (w *world) populate(t *testing.T) []*node {
 func (w *world) settle(t *testing.T) {
 	t.Helper()
 	for _, c := range w.clusters {
-		if s, ok := c.(interface{ Settled(ctx context.Context) error }); ok {
+		if s, ok := c.(interface {
+			Settled(ctx context.Context) error
+		}); ok {
 			if err := s.Settled(deadline(t)); err != nil {
 				t.Error(err)
 			}
