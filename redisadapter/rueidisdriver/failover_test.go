@@ -134,6 +134,31 @@ func TestSentinel_Failover(t *testing.T) {
 	w.ended.Wait()
 }
 
+// The Sentinels have deposed a master that runs on and that they cannot tell so.
+func TestSentinel_Deposed(t *testing.T) {
+	t.Parallel()
+	master := testkit.StartRedis(t)
+	replica := testkit.StartReplica(t, master)
+	for _, r := range []*testkit.Redis{master, replica} {
+		r.Do("ACL", "SETUSER", "sentinel", "on", ">watch", "~*", "&*", "+@all")
+	}
+	s := testkit.StartSentinels(t, master, 3, "sentinel auth-user mymaster sentinel", "sentinel auth-pass mymaster watch")
+	d := newStreamDriver(t, "redis+sentinel://"+strings.Join(s.Addrs(), ",")+"/"+s.Name)
+	b := subscribed(t, d, redisadapter.Topics{Channels: []string{"c"}})
+	b.reaches(t, "c", false)
+	mustAppend(t, d, "stream", "1")
+	master.Do("ACL", "SETUSER", "sentinel", "-@all") // to them it is down now
+	b.lostOnce(t)
+	b.reaches(t, "c", false)
+	mustAppend(t, d, "stream", "2")
+	if role := master.Info("replication", "role"); role != "master" {
+		t.Errorf("the old master is a %s", role)
+	}
+	if n := replica.Do("XLEN", "stream"); n != int64(2) {
+		t.Errorf("%v entries", n)
+	}
+}
+
 func TestCluster_MasterFrozen(t *testing.T) {
 	t.Parallel()
 	c := testkit.StartCluster(t, 3, 1, "--min-replicas-to-write", "0")

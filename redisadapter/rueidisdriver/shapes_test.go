@@ -19,7 +19,7 @@ import (
 
 // option is that of a driver that has a Redis for lost soon.
 func option(addrs ...string) rueidis.ClientOption {
-	return rueidis.ClientOption{InitAddress: addrs, ConnWriteTimeout: testkit.Scale(time.Second)}
+	return rueidis.ClientOption{InitAddress: addrs, ConnWriteTimeout: testkit.Scale(2 * time.Second)}
 }
 
 func closing(t *testing.T, d redisadapter.StreamDriver, err error) redisadapter.StreamDriver {
@@ -305,7 +305,7 @@ func TestSubscription_Behind(t *testing.T) {
 	t.Parallel()
 	redis := testkit.StartRedis(t)
 	o := option(redis.Addr)
-	o.ConnWriteTimeout = 20 * time.Millisecond
+	o.ConnWriteTimeout = testkit.Scale(300 * time.Millisecond)
 	d, err := New(o)
 	closing(t, d, err)
 	r := &slow{entered: make(chan struct{}), release: make(chan struct{})}
@@ -323,7 +323,7 @@ func TestSubscription_Behind(t *testing.T) {
 	testkit.Eventually(t, "Redis has the subscription", func() bool {
 		return fmt.Sprint(redis.Do("PUBSUB", "NUMSUB", "d")) == "[d 1]"
 	})
-	timer := time.NewTimer(10 * o.ConnWriteTimeout)
+	timer := time.NewTimer(3 * o.ConnWriteTimeout)
 	<-timer.C
 	close(r.release)
 	if err := <-added; err != nil {

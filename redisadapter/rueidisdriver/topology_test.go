@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
@@ -144,11 +145,13 @@ func TestCluster_SlotMoves(t *testing.T) {
 	stream := chs[0]
 	last := mustAppend(t, d, stream, "1")[0]
 	slot := c.Slot(chs[0])
+	start := time.Now()
 	c.Move(slot, 0, 1)
 	if owner := c.Owner(slot, 0); owner != 1 {
 		t.Fatalf("the slot is at %d", owner)
 	}
 	b.lostOnce(t)
+	t.Logf("moved and subscribed again after %v", time.Since(start))
 	b.reaches(t, chs[0], true)
 	b.reaches(t, chs[1], true)
 	mustAppend(t, d, stream, "2")
