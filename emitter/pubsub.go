@@ -32,7 +32,7 @@ type pubsub struct {
 //
 // Node: @socket.io/redis-emitter/lib/index.ts Emitter
 func PubSub(d redisadapter.Driver, o redisadapter.PubSubOptions) (*Emitter, error) {
-	out, o, err := redisadapter.PubSubOutlet(d, o)
+	out, o, err := redisadapter.NewPubSubOutlet(d, o)
 	if err != nil {
 		return nil, fmt.Errorf("emitter: %w", err)
 	}

@@ -5,8 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/goredisdriver"
 	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
 )
 
@@ -52,6 +55,43 @@ func TestEmitter_RedisCluster(t *testing.T) {
 				t.Errorf("%v, %v", replies, err)
 			}
 			if n, err := c.e.To("red").Count(ctx); n != 2 || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+		})
+	}
+}
+
+// A service that has a go-redis client hands that in.
+func TestEmitter_GoRedis(t *testing.T) {
+	t.Parallel()
+	for name, f := range formats() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := &cluster{t: t, redis: testkit.StartRedis(t)}
+			c.serve(f, c.driver())
+			client := redis.NewClient(&redis.Options{Addr: c.redis.Addr})
+			t.Cleanup(func() {
+				if err := client.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			d, err := goredisdriver.New(client, goredisdriver.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.e = startEmitter(t, f, d, func(error) {})
+			k := c.connect("k", 0, "/", "room")
+			ctx := limited(t)
+			if err := c.e.To("room").EmitContext(ctx, "news"); err != nil {
+				t.Fatal(err)
+			}
+			if got := k.events(1); got[0] != `["news"]` {
+				t.Error(got)
+			}
+			if replies, err := c.e.EmitWithAck(ctx, "q"); len(replies) != 1 || err != nil {
+				t.Errorf("%v, %v", replies, err)
+			}
+			if n, err := c.e.Count(ctx); n != 1 || err != nil {
 				t.Errorf("%d, %v", n, err)
 			}
 		})

@@ -27,7 +27,7 @@ type sharded struct {
 //
 // Differs from Node: there is no such emitter.
 func Sharded(d redisadapter.Driver, o redisadapter.ShardedOptions) (*Emitter, error) {
-	out, o, err := redisadapter.ShardedOutlet(d, o)
+	out, o, err := redisadapter.NewShardedOutlet(d, o)
 	if err != nil {
 		return nil, fmt.Errorf("emitter: %w", err)
 	}

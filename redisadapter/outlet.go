@@ -14,11 +14,11 @@ type Outlet struct {
 	gate chan struct{} // holds a token while nobody connects
 }
 
-// PubSubOutlet makes an outlet beside servers with [PubSub], and gives the options with their defaults. It does not wait
+// NewPubSubOutlet makes an outlet beside servers with [PubSub], and gives the options with their defaults. It does not wait
 // for Redis. d belongs to it.
 //
 // Node: @socket.io/redis-emitter/lib/index.ts Emitter constructor.
-func PubSubOutlet(d Driver, o PubSubOptions) (*Outlet, PubSubOptions, error) {
+func NewPubSubOutlet(d Driver, o PubSubOptions) (*Outlet, PubSubOptions, error) {
 	if err := o.validate(); err != nil {
 		return nil, o, err
 	}
@@ -28,8 +28,8 @@ func PubSubOutlet(d Driver, o PubSubOptions) (*Outlet, PubSubOptions, error) {
 	return newOutlet(d, o.bus(), false), o, nil
 }
 
-// ShardedOutlet is PubSubOutlet beside servers with [Sharded].
-func ShardedOutlet(d Driver, o ShardedOptions) (*Outlet, ShardedOptions, error) {
+// NewShardedOutlet is NewPubSubOutlet beside servers with [Sharded].
+func NewShardedOutlet(d Driver, o ShardedOptions) (*Outlet, ShardedOptions, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return nil, o, err
