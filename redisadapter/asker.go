@@ -146,6 +146,7 @@ func (a *asker) broadcastWithAck(
 		received++
 		each(r.Answer)
 	})
+	a.k.doubt(err)
 	if err == nil && failed != nil {
 		return &adapter.Incomplete{Expected: received, Received: received, Err: failed}
 	}
@@ -230,14 +231,16 @@ func (a *asker) query(ctx context.Context, w want, encode encoder, each func(ada
 	if err := a.b.pub.put(a.b.publication(a.common, payload), nil); err != nil {
 		return err
 	}
-	return q.Wait(ctx, each)
+	err = q.Wait(ctx, each)
+	a.k.doubt(err)
+	return err
 }
 
 // count counts the sockets that o selects; fetch is for servers that do not understand the question.
 func (a *asker) count(
 	ctx context.Context, o adapter.Options, fetch func(context.Context, adapter.Options) ([]adapter.Remote, error),
 ) (int, error) {
-	here, err := a.Local.Count(ctx, o)
+	here, err := a.Count(ctx, o) // that of Local
 	if err != nil || o.Flags.Local {
 		return here, err
 	}
@@ -256,7 +259,7 @@ func (a *asker) count(
 func (a *asker) rooms(
 	ctx context.Context, o adapter.Options, fetch func(context.Context, adapter.Options) ([]adapter.Remote, error),
 ) (map[string]int, error) {
-	sizes, err := a.Local.Rooms(ctx, o)
+	sizes, err := a.Rooms(ctx, o) // that of Local
 	if err != nil || o.Flags.Local {
 		return sizes, err
 	}

@@ -90,7 +90,7 @@ func validName(option, name string) error {
 	return nil
 }
 
-// Stats counts what an adapter did since it was made. The Cluster that [PubSub] returns has a method Stats() Stats.
+// Stats counts what an adapter did since it was made. Each Cluster of this package has a method Stats() Stats.
 type Stats struct {
 	Published uint64 // messages that Redis accepted
 	Dropped   uint64 // messages dropped from the full queue, or while closing
