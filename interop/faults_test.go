@@ -23,7 +23,7 @@ func TestCluster_Close(t *testing.T) {
 
 func testClose(t *testing.T, k kind) {
 	t.Helper()
-	c := startCluster(t, clusterOptions{kind: k.name})
+	c := startCluster(t, clusterOptions{kind: k})
 	g, ok := c.servers["go2"].(*goServer)
 	if !ok {
 		t.Skip("only Node servers")
@@ -120,7 +120,7 @@ func TestCluster_FrozenNode(t *testing.T) {
 
 func testFrozenNode(t *testing.T, k kind) {
 	t.Helper()
-	c := startCluster(t, clusterOptions{kind: k.name})
+	c := startCluster(t, clusterOptions{kind: k})
 	g, ok := c.servers["go1"].(*goServer)
 	if !ok {
 		t.Skip("only Node servers")
@@ -152,7 +152,7 @@ func TestCluster_KilledNode(t *testing.T) {
 
 func testKilledNode(t *testing.T, k kind) {
 	t.Helper()
-	c := startCluster(t, clusterOptions{kind: k.name})
+	c := startCluster(t, clusterOptions{kind: k})
 	g, ok := c.servers["go1"].(*goServer)
 	if !ok {
 		t.Skip("only Node servers")

@@ -28,11 +28,7 @@ var goEmitters = map[string]func(testing.TB, *testkit.Redis) (*emitter.Emitter, 
 
 func streamsEmitter(o redisadapter.StreamsOptions) func(testing.TB, *testkit.Redis) (*emitter.Emitter, error) {
 	return func(t testing.TB, redis *testkit.Redis) (*emitter.Emitter, error) {
-		d, ok := connect(t, redis).(redisadapter.StreamDriver)
-		if !ok {
-			t.Fatal("the driver keeps no streams")
-		}
-		return emitter.Streams(d, o)
+		return emitter.Streams(connect(t, redis), o)
 	}
 }
 
@@ -76,7 +72,7 @@ func TestGoEmitter(t *testing.T) {
 		}
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			c := startCluster(t, clusterOptions{kind: k.name})
+			c := startCluster(t, clusterOptions{kind: k})
 			g := startGoEmitter(t, c)
 			do := func(name string, check func(*cluster, string)) {
 				t.Run(name, func(t *testing.T) {

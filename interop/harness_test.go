@@ -69,9 +69,9 @@ type cluster struct {
 	generation map[string]int
 }
 
-// clusterOptions choose what is not as usual.
+// clusterOptions choose what is not as usual. Of our servers one reaches Redis through rueidis and one through go-redis.
 type clusterOptions struct {
-	kind       string            // of adapter; classic is the default
+	kind       kind              // of adapter; classic is the default
 	specific   bool              // answers on channels of their own
 	script     string            // of the Node server; server.mjs is the default
 	adapter    string            // npm package of the Node server's adapter; that of the kind is the default
@@ -84,9 +84,9 @@ type clusterOptions struct {
 func startServers(t *testing.T, o clusterOptions) *cluster {
 	t.Helper()
 	redis := testkit.StartRedis(t)
-	k := kinds[0]
-	if o.kind != "" {
-		k = kindOf(t, o.kind)
+	k := o.kind
+	if k.name == "" {
+		k = kinds[0]
 	}
 	c := &cluster{
 		t: t, kind: k, redis: redis, order: []string{"node", "go1", "go2"}, generation: o.generation,
@@ -104,9 +104,11 @@ func startServers(t *testing.T, o clusterOptions) *cluster {
 		case allNode():
 			c.servers[name] = startNode(t, redis, k, o)
 		case name == "go1" && o.specific:
-			c.servers[name] = startGo(t, pubSub(true)(t, redis), o)
+			c.servers[name] = startGo(t, specificPubSub(connect(t, redis), noFaults(t, k)), o)
+		case name == "go1":
+			c.servers[name] = startGo(t, k.ours(connect(t, redis), noFaults(t, k)), o)
 		default:
-			c.servers[name] = startGo(t, k.ours(t, redis), o)
+			c.servers[name] = startGo(t, k.ours(connectGoRedis(t, redis), noFaults(t, k)), o)
 		}
 	}
 	c.p = startPeer(t, "client.mjs")
@@ -120,7 +122,7 @@ func startServers(t *testing.T, o clusterOptions) *cluster {
 		return true
 	})
 	if k.stream {
-		c.prime()
+		c.prime("/")
 	}
 	return c
 }

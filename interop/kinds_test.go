@@ -8,9 +8,12 @@ import (
 	"sync"
 	"testing"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/goredisdriver"
 	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
 )
 
@@ -29,14 +32,16 @@ type kind struct {
 	mute   bool // questions do not reach the other side, nor do counts
 	stream bool // broadcasts are entries of a stream
 
-	ours func(t testing.TB, redis *testkit.Redis) adapter.Cluster
+	unheard string // a namespace that ours says Node does not hear of, if there is one
+
+	ours func(d redisadapter.StreamDriver, onFault func(nsp string, err error)) adapter.Cluster
 }
 
 const classicPackage = "@socket.io/redis-adapter"
 
 // kinds are the columns of the table. The first is the default.
 var kinds = []kind{
-	{name: "classic", node: "classic", pkg: classicPackage, emitter: "emitter.mjs", ours: pubSub(false)},
+	{name: "classic", node: "classic", pkg: classicPackage, emitter: "emitter.mjs", ours: pubSub},
 	{
 		name: "sharded, static", node: "sharded", pkg: classicPackage, options: obj{"subscriptionMode": "static"},
 		ours: sharded(redisadapter.StaticSubscriptions),
@@ -61,15 +66,6 @@ var kinds = []kind{
 	},
 }
 
-func kindOf(t testing.TB, name string) kind {
-	t.Helper()
-	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
-	if i < 0 {
-		t.Fatalf("no kind %q", name)
-	}
-	return kinds[i]
-}
-
 // forKinds runs a test with each kind where servers can ask each other.
 func forKinds(t *testing.T, f func(*testing.T, kind)) {
 	t.Helper()
@@ -87,53 +83,71 @@ func forKinds(t *testing.T, f func(*testing.T, kind)) {
 // allNode puts Node servers where ours would be: what fails then is not ours.
 func allNode() bool { return os.Getenv("INTEROP_ALL_NODE") != "" }
 
-func pubSub(specific bool) func(testing.TB, *testkit.Redis) adapter.Cluster {
-	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
-		t.Helper()
-		o := redisadapter.PubSubOptions{SpecificResponses: specific, OnFault: noFaults(t)}
-		return redisadapter.PubSub(connect(t, redis), o)
+func pubSub(d redisadapter.StreamDriver, onFault func(string, error)) adapter.Cluster {
+	return redisadapter.PubSub(d, redisadapter.PubSubOptions{OnFault: onFault})
+}
+
+func specificPubSub(d redisadapter.StreamDriver, onFault func(string, error)) adapter.Cluster {
+	return redisadapter.PubSub(d, redisadapter.PubSubOptions{SpecificResponses: true, OnFault: onFault})
+}
+
+func sharded(mode redisadapter.SubscriptionMode) func(redisadapter.StreamDriver, func(string, error)) adapter.Cluster {
+	return func(d redisadapter.StreamDriver, onFault func(string, error)) adapter.Cluster {
+		return redisadapter.Sharded(d, redisadapter.ShardedOptions{Mode: mode, OnFault: onFault})
 	}
 }
 
-func sharded(mode redisadapter.SubscriptionMode) func(testing.TB, *testkit.Redis) adapter.Cluster {
-	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
-		t.Helper()
-		return redisadapter.Sharded(connect(t, redis), redisadapter.ShardedOptions{Mode: mode, OnFault: noFaults(t)})
+func streams(o redisadapter.StreamsOptions) func(redisadapter.StreamDriver, func(string, error)) adapter.Cluster {
+	return func(d redisadapter.StreamDriver, onFault func(string, error)) adapter.Cluster {
+		o.OnFault = onFault
+		return redisadapter.Streams(d, o)
 	}
 }
 
-func streams(o redisadapter.StreamsOptions) func(testing.TB, *testkit.Redis) adapter.Cluster {
-	return func(t testing.TB, redis *testkit.Redis) adapter.Cluster {
-		t.Helper()
-		o.OnFault = noFaults(t)
-		return redisadapter.Streams(connect(t, redis).(redisadapter.StreamDriver), o)
-	}
-}
-
-// noFaults gives a hook for a test that fails if something goes wrong in an adapter, be it survived.
-func noFaults(t testing.TB) func(nsp string, err error) {
+// noFaults gives a hook for a test that fails if something goes wrong in an adapter, be it survived, but for the one
+// fault that belongs to the kind.
+func noFaults(t testing.TB, k kind) func(nsp string, err error) {
 	t.Helper()
 	var mu sync.Mutex
 	var faults []string
+	said := 0
 	t.Cleanup(func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(faults) > 0 {
 			t.Errorf("faults:\n%s", strings.Join(faults, "\n"))
 		}
+		if k.unheard != "" && said != 1 {
+			t.Errorf("said %d times that Node does not hear of %s", said, k.unheard)
+		}
 	})
 	return func(nsp string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if len(faults) < 20 {
+		switch {
+		case k.unheard != "" && nsp == k.unheard:
+			said++
+		case len(faults) < 20:
 			faults = append(faults, fmt.Sprintf("%q: %v", nsp, err))
 		}
 	}
 }
 
-func connect(t testing.TB, redis *testkit.Redis) redisadapter.Driver {
+// connect makes a driver of rueidis, connectGoRedis one of go-redis.
+func connect(t testing.TB, redis *testkit.Redis) redisadapter.StreamDriver {
 	t.Helper()
 	d, err := rueidisdriver.FromURL(redis.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func connectGoRedis(t testing.TB, redis *testkit.Redis) redisadapter.StreamDriver {
+	t.Helper()
+	client := goredis.NewClient(&goredis.Options{Addr: redis.Addr})
+	t.Cleanup(func() { _ = client.Close() }) // nothing waits for it
+	d, err := goredisdriver.New(client, goredisdriver.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,16 +210,16 @@ func (c *cluster) drop(clients ...string) {
 	}
 }
 
-// prime makes each server of streams have read an entry. Before that a Node reader begins anew with the newest one
+// prime makes each server of streams have read an entry of the stream of a namespace. Before that a Node reader begins anew with the newest one
 // at each attempt, and what comes between two attempts is lost to it.
-func (c *cluster) prime() {
+func (c *cluster) prime(nsp string) {
 	c.t.Helper()
 	for _, on := range c.order {
-		c.open("prime "+on, on, "/")
+		c.open("prime "+on, on, nsp)
 	}
 	eventually(c.t, "all have read an entry", func() bool {
 		for _, from := range c.order {
-			c.servers[from].emit(selection{NSP: "/"}, "prime "+from)
+			c.servers[from].emit(selection{NSP: nsp}, "prime "+from)
 		}
 		return !slices.ContainsFunc(c.order, func(on string) bool {
 			return !slices.ContainsFunc(c.clients["prime "+on].events(), func(event string) bool {
@@ -214,7 +228,7 @@ func (c *cluster) prime() {
 		})
 	})
 	for _, from := range c.order {
-		c.servers[from].emit(selection{NSP: "/"}, "primed by "+from)
+		c.servers[from].emit(selection{NSP: nsp}, "primed by "+from)
 	}
 	for _, on := range c.order {
 		for _, from := range c.order {

@@ -47,7 +47,7 @@ func TestMatrix(t *testing.T) {
 // run does what there is of a kind.
 func (r *results) run(t *testing.T, k kind) {
 	t.Helper()
-	c := startCluster(t, clusterOptions{kind: k.name})
+	c := startCluster(t, clusterOptions{kind: k})
 	for _, o := range operations {
 		if !o.asks || !k.mute {
 			r.check(t, c, o, c.order...)

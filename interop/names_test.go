@@ -24,7 +24,7 @@ func TestCluster_OddRooms(t *testing.T) {
 
 func testOddRooms(t *testing.T, k kind) {
 	t.Helper()
-	c := startServers(t, clusterOptions{kind: k.name})
+	c := startServers(t, clusterOptions{kind: k})
 	for _, on := range c.order {
 		c.open("own "+on, on, "/") // in no room but its own
 	}
@@ -77,7 +77,7 @@ func TestCluster_OddRoomsExcept(t *testing.T) {
 
 func testOddRoomsExcept(t *testing.T, k kind) {
 	t.Helper()
-	c := startServers(t, clusterOptions{kind: k.name})
+	c := startServers(t, clusterOptions{kind: k})
 	for _, on := range c.order {
 		c.open("out "+on, on, "/")
 		c.open("in "+on, on, "/", "base")
@@ -126,7 +126,7 @@ func testOddNamespaces(t *testing.T, k kind) {
 		"/#", "/#x", "/x", "/x#", "/x#y", "/x#*", "/x*", "/xy", "/x?", "/*", "/-", "/two words", "/\u00e4\u20ac",
 		"/\U0001f41f", "/x/y", "/{", "/\"", "/x[y]", "/x[y", `/x\y`,
 	}
-	c := startServers(t, clusterOptions{kind: k.name, namespaces: names})
+	c := startServers(t, clusterOptions{kind: k, namespaces: names})
 	names = append([]string{"/"}, names...)
 	rooms := []string{"x", "#", "y", "#x#", ""} // their channels are those of other namespaces
 	client := func(on, nsp string) string { return on + " " + nsp }

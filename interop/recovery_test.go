@@ -21,7 +21,7 @@ var recoveryOperations = []operation{
 // startRecovery starts a cluster where clients may come back to another server.
 func startRecovery(t *testing.T, k kind) *cluster {
 	t.Helper()
-	c := startServers(t, clusterOptions{kind: k.name, recovery: &sockeye.Recovery{MaxDisconnection: time.Minute}})
+	c := startServers(t, clusterOptions{kind: k, recovery: &sockeye.Recovery{MaxDisconnection: time.Minute}})
 	for _, on := range c.order {
 		c.open("witness "+on, on, "/", "red")
 	}
