@@ -41,7 +41,9 @@ func TestGoEmitter_Legacy2(t *testing.T) {
 		{"no such room", selection{Rooms: []string{"green"}}, someArgs(), nil},
 		{"its socket", selection{Rooms: []string{c.ids["node-c"]}}, someArgs(), []string{"node-c"}},
 		{
-			"all but its socket", selection{Except: []string{c.ids["node-c"]}}, someArgs(),
+			"all but its socket",
+			selection{Except: []string{c.ids["node-c"]}},
+			someArgs(),
 			slices.DeleteFunc(all("a", "b", "c"), func(name string) bool { return name == "node-c" }),
 		},
 		{"volatile", selection{Volatile: true}, someArgs(), all("a", "b", "c")},
