@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"relay":                      {"", "adapter", "parser"},
 	"cmd/sockeye":                {"relay", "", "adapter", "redisadapter", "redisadapter/rueidisdriver"},
 	"interop":                    {},
+	"interop/faults":             {},
 	"interop/protocolserver":     {"", "engineio"},
 	"bench/...":                  {"", "engineio", "adapter", "parser", "redisadapter", "redisadapter/rueidisdriver"},
 	"examples/...":               {"", "engineio", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver"},
