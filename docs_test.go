@@ -146,7 +146,8 @@ var types = map[string]reflect.Type{
 	"Recovery": reflect.TypeFor[sockeye.Recovery](), "Hooks": reflect.TypeFor[sockeye.Hooks](),
 	"OriginPolicy": reflect.TypeFor[sockeye.OriginPolicy](), "CORS": reflect.TypeFor[sockeye.CORS](),
 	"PubSubOptions": reflect.TypeFor[redisadapter.PubSubOptions](), "Stats": reflect.TypeFor[redisadapter.Stats](),
-	"Conn": reflect.TypeFor[*engineio.Conn](),
+	"ShardedOptions": reflect.TypeFor[redisadapter.ShardedOptions](),
+	"StreamsOptions": reflect.TypeFor[redisadapter.StreamsOptions](), "Conn": reflect.TypeFor[*engineio.Conn](),
 }
 
 func has(typ reflect.Type, name string) bool {
