@@ -6,8 +6,10 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/parser"
 	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
 )
 
 // sink is a driver that takes what is published, and whose subscription the benchmark plays.
@@ -146,6 +148,54 @@ func BenchmarkJoin(b *testing.B) {
 				}
 				x.Leave(m, room)
 			}
+		})
+	}
+}
+
+// BenchmarkBroadcastRedis is the event of BenchmarkBroadcast by a real Redis, until all are accepted.
+func BenchmarkBroadcastRedis(b *testing.B) {
+	for kind, f := range map[string]func(d redisadapter.Driver) adapter.Cluster{
+		"classic": func(d redisadapter.Driver) adapter.Cluster { return redisadapter.PubSub(d, options{}) },
+		"sharded": func(d redisadapter.Driver) adapter.Cluster { return redisadapter.Sharded(d, shardedOptions{}) },
+	} {
+		b.Run(kind, func(b *testing.B) {
+			redis := testkit.StartRedis(b)
+			d, err := rueidisdriver.FromURL(redis.URL())
+			if err != nil {
+				b.Fatal(err)
+			}
+			c := f(d)
+			if err := c.Start(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			a, err := c.Open(silent{adapter.NewIndex(0, nil)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			p := &parser.Packet{Type: parser.Event, Namespace: "/", Event: "message", Args: []parser.Arg{parser.Value("some text")}}
+			o := adapter.Options{Rooms: []string{"room"}}
+			for i := 1; b.Loop(); i++ {
+				if i%10_000 == 0 { // so that the queue is never full
+					ctx, cancel := context.WithCancel(b.Context())
+					err = a.Broadcast(ctx, p, o)
+					cancel()
+				} else {
+					err = a.Broadcast(context.Background(), p, o)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			if err := a.Broadcast(ctx, p, o); err != nil {
+				b.Fatal(err)
+			}
+			if s := c.(interface{ Stats() redisadapter.Stats }).Stats(); s.Dropped+s.Failed > 0 || s.Published < uint64(b.N) {
+				b.Errorf("%+v", s)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/parser"
 	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/redistest"
 )
 
 // A server that takes nothing for long makes Redis end the connection, as its output buffer is full. That is a gap, is
@@ -73,5 +74,34 @@ func TestOutputBufferFull(t *testing.T) {
 				t.Error("the gap was not reported")
 			}
 		})
+	}
+}
+
+// A message that is too large is skipped and counted, on whichever channel, and the next good one is delivered.
+func TestOversized(t *testing.T) {
+	hub := redistest.NewHub()
+	classic, sharded := start(t, hub.Driver(), options{}), startSharded(t, hub.Driver(), shardedOptions{})
+	for _, c := range []struct {
+		s        *server
+		inject   func(channel string, payload []byte)
+		channels []string
+		good     []byte
+	}{
+		{
+			classic, hub.Inject,
+			[]string{"socket.io#/#", "socket.io#/#r#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-sockeye##"}, good,
+		},
+		{sharded, hub.InjectSharded, hub.ShardChannels(), shardedGood},
+	} {
+		socket := c.s.host.Connect(t, "socket-aaaaaaaaaaaaa")
+		payload := append(c.good, make([]byte, 64<<20)...)
+		for i, channel := range c.channels {
+			c.inject(channel, payload)
+			c.inject("socket.io#/#", c.good)
+			testkit.Eventually(t, "the good message after one on "+channel, func() bool { return count(socket, "good") == i+1 })
+		}
+		if n := c.s.stats().Malformed; n != uint64(len(c.channels)) || len(c.s.host.Faults()) == 0 {
+			t.Errorf("%d of %d counted; %v", n, len(c.channels), c.s.host.Faults())
+		}
 	}
 }
