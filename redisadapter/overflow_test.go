@@ -89,7 +89,8 @@ func TestOversized(t *testing.T) {
 	}{
 		{
 			classic, hub.Inject,
-			[]string{"socket.io#/#", "socket.io#/#r#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-sockeye##"}, good,
+			[]string{"socket.io#/#", "socket.io#/#r#", "socket.io-request#/#", "socket.io-response#/#", "socket.io-sockeye##"},
+			good,
 		},
 		{sharded, hub.InjectSharded, hub.ShardChannels(), shardedGood},
 	} {
