@@ -160,6 +160,17 @@ func TestServe_PrefixInUse(t *testing.T) {
 	knowEachOther(t, one, two)
 }
 
+// TestServe_NoSharding: a Redis that does not know what sharded asks is too old, or forbids it.
+func TestServe_NoSharding(t *testing.T) {
+	t.Parallel()
+	r := testkit.StartRedis(t, "--rename-command", "PUBSUB", "")
+	code, _, errs := command(t, nil, "serve", "--addr", "127.0.0.1:0", "--redis", r.URL(), "--redis-mode", "sharded")
+	if code != exitError || !strings.Contains(errs, "needs Redis 7: ") || strings.Count(errs, "\n") != 1 {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	t.Log(errs)
+}
+
 // TestServe_StreamsOutage: with streams what was sent while Redis was away arrives afterwards.
 func TestServe_StreamsOutage(t *testing.T) {
 	t.Parallel()

@@ -167,7 +167,7 @@ func (c cluster) explain(err error) error {
 	var why string
 	switch {
 	case errors.Is(err, redisadapter.ErrNoSharding):
-		why = "the mode sharded needs Redis 7"
+		why = "the mode sharded needs Redis 7: " + cause(err).Error()
 	case errors.Is(err, redisadapter.ErrPrefixInUse):
 		why = "servers of the mode pubsub use the same names there, choose others by --redis-prefix"
 	case !errors.Is(err, redisadapter.ErrUnavailable):
