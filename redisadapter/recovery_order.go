@@ -202,6 +202,16 @@ func (q *sequence) own(id entryID, fields []string) {
 	})
 }
 
+// rewind takes back where the stream was. What was there before is restored to nobody.
+func (q *sequence) rewind(to entryID) {
+	q.lock()
+	defer q.unlock()
+	q.at = to
+	for j := range q.joiners {
+		j.overflow, j.packets = true, nil
+	}
+}
+
 // foreign delivers what another server broadcast.
 func (q *sequence) foreign(id entryID, m *rediswire.Message, fields []string) error {
 	p, o := &m.Packet, m.Target.Options

@@ -226,6 +226,18 @@ func (c *streams) gap(stream string, err error) {
 	c.faultAll(faultLoss, err)
 }
 
+// rewind tells the namespaces of a stream that it goes on behind an id that is lower than what they had.
+func (c *streams) rewind(stream string, to entryID) {
+	c.smu.RLock()
+	open := slices.Collect(maps.Values(c.open))
+	c.smu.RUnlock()
+	for _, a := range open {
+		if a.key == stream && a.seq != nil {
+			a.seq.rewind(to)
+		}
+	}
+}
+
 // Health is nil, or an error that wraps ErrUnavailable while Redis does not take entries or messages, or a stream or the
 // subscription is lost.
 func (c *streams) Health() error {

@@ -131,6 +131,7 @@ func (r *reader) verify(ctx context.Context) error {
 		// Redis came back with less than it had. What it will give new ids to must not be taken for read.
 		r.c.gap(r.name, fmt.Errorf("%w: %s ended at %s and now does at %s", ErrGap, r.name, r.at, last))
 		r.at = last
+		r.c.rewind(r.name, last)
 		r.handled()
 	case r.at != entryID{} && r.at.less(first):
 		r.c.gap(r.name, fmt.Errorf("%w: %s was read to %s and now begins at %s", ErrGap, r.name, r.at, first))
