@@ -4,6 +4,11 @@
 // It uses one connection for commands to each Redis that gets any, one for subscriptions (in a Redis Cluster one more to
 // each master that has Sharded ones) and one for each stream that is being read.
 //
+// A user of Redis who is not to be allowed more than that needs PING, PUBLISH, SUBSCRIBE, PSUBSCRIBE, UNSUBSCRIBE,
+// PUNSUBSCRIBE and PUBSUB, with Sharded channels SPUBLISH, SSUBSCRIBE and SUNSUBSCRIBE, with streams XADD, XREAD, XRANGE,
+// XINFO, SET, GET and DEL, and CLUSTER SLOTS in a Redis Cluster. CLUSTER INFO, INFO (with a replica to subscribe at) and
+// ROLE (with Sentinels) are of use where they are allowed.
+//
 // Not in this package: what is published (redisadapter).
 package rueidisdriver
 

@@ -1,6 +1,7 @@
 package rueidisdriver
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -248,5 +249,31 @@ func TestCluster_ClientsKilled(t *testing.T) {
 	}
 	if killed != 4 { // one for channels, and one to each master for those that are Sharded
 		t.Errorf("%d connections", killed)
+	}
+}
+
+// A driver closes while nobody answers it.
+func TestCluster_CloseFrozen(t *testing.T) {
+	t.Parallel()
+	c := testkit.StartCluster(t, 2, 0)
+	d := newStreamDriver(t, clusterURL(c))
+	b := subscribed(t, d, redisadapter.Topics{Channels: []string{"c"}, Sharded: slices.Concat(channelsOn(c, 0, 1), channelsOn(c, 1, 1))})
+	stream := channelsOn(c, 0, 1)[0]
+	mustAppend(t, d, stream, "1")
+	for _, n := range c.Nodes {
+		n.Pause()
+	}
+	results := make(chan error, 4)
+	go func() { results <- b.Add(t.Context(), redisadapter.Topics{Sharded: []string{"other"}}) }()
+	go func() { results <- errors.Join(d.Publish(t.Context(), publications("c"))...) }()
+	go func() { _, err := d.Read(t.Context(), stream, "$", 1, 1<<40); results <- err }()
+	go func() { _, err := d.Subscribers(t.Context(), "c"); results <- err }()
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	for range cap(results) {
+		if err := <-results; err == nil {
+			t.Error("no error")
+		}
 	}
 }

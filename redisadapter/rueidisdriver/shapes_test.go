@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -182,11 +183,34 @@ func TestValkey(t *testing.T) {
 // A user who may do only what is needed.
 func TestACL(t *testing.T) {
 	t.Parallel()
-	redis := testkit.StartRedis(t)
-	redis.Do("ACL", "SETUSER", "app", "on", ">hush", "~*", "&*", "-@all", "+ping", "+publish", "+spublish", "+subscribe",
+	allowed := []string{
+		"ACL", "SETUSER", "app", "on", ">hush", "~*", "&*", "-@all", "+ping", "+publish", "+spublish", "+subscribe",
 		"+psubscribe", "+ssubscribe", "+unsubscribe", "+punsubscribe", "+sunsubscribe", "+pubsub", "+xadd", "+xread",
-		"+xrange", "+xinfo", "+set", "+get", "+del", "+select")
-	everything(t, newStreamDriver(t, "redis://app:hush@"+redis.Addr))
+		"+xrange", "+xinfo", "+set", "+get", "+del",
+	}
+	t.Run("single", func(t *testing.T) {
+		t.Parallel()
+		redis := testkit.StartRedis(t)
+		redis.Do(allowed...)
+		everything(t, newStreamDriver(t, "redis://app:hush@"+redis.Addr))
+	})
+	t.Run("split", func(t *testing.T) {
+		t.Parallel()
+		redis := testkit.StartRedis(t)
+		replica := testkit.StartReplica(t, redis)
+		redis.Do(allowed...)
+		replica.Do(allowed...)
+		d, err := FromURLs("redis://app:hush@"+redis.Addr, "redis://app:hush@"+replica.Addr)
+		everything(t, closing(t, d, err))
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		c := testkit.StartCluster(t, 2, 0)
+		for _, n := range c.Nodes {
+			n.Do(append(slices.Clip(allowed), "+cluster|slots")...)
+		}
+		everything(t, newStreamDriver(t, "redis+cluster://app:hush@"+c.Nodes[0].Addr))
+	})
 }
 
 // A Redis that is frozen is found out, on both sides, and all goes on when it does.

@@ -137,8 +137,18 @@ func TestCluster(t *testing.T) {
 // A slot moves while its channel is subscribed and its stream is read.
 func TestCluster_SlotMoves(t *testing.T) {
 	t.Parallel()
+	for name, query := range map[string]string{"RESP3": "", "RESP2": "?protocol=2"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkSlotMoves(t, query)
+		})
+	}
+}
+
+func checkSlotMoves(t *testing.T, query string) {
+	t.Helper()
 	c := testkit.StartCluster(t, 3, 0)
-	d := newStreamDriver(t, clusterURL(c))
+	d := newStreamDriver(t, clusterURL(c)+query)
 	chs := channelsOn(c, 0, 2)
 	b := subscribed(t, d, redisadapter.Topics{Channels: []string{"classic"}, Sharded: chs})
 	b.reaches(t, chs[0], true)
