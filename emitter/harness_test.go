@@ -99,6 +99,8 @@ type cluster struct {
 	kinds   []adapter.Cluster
 	urls    []string
 	e       *emitter.Emitter
+
+	recovery *sockeye.Recovery // of servers; nil: none
 }
 
 func startCluster(t *testing.T, f format) *cluster {
@@ -115,7 +117,7 @@ func startCluster(t *testing.T, f format) *cluster {
 func (c *cluster) serve(f format, d redisadapter.Driver) {
 	c.t.Helper()
 	kind := f.server(d)
-	io, err := sockeye.New(sockeye.Config{Adapter: kind})
+	io, err := sockeye.New(sockeye.Config{Adapter: kind, Recovery: c.recovery})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -167,6 +169,7 @@ type client struct {
 	name string
 	nsp  string // "" or the name and a comma
 	id   string
+	pid  string // with recovery
 	conn *engineio.Conn
 
 	mu   sync.Mutex
@@ -185,9 +188,9 @@ func (c *client) OnMessage(conn *engineio.Conn, data []byte, binary bool) {
 	case binary:
 		c.got = append(c.got, text)
 	case strings.HasPrefix(text, "0"+c.nsp):
-		var connected struct{ SID string }
+		var connected struct{ SID, PID string }
 		_ = json.Unmarshal([]byte(text[1+len(c.nsp):]), &connected) // the id stays empty then, which ends the test
-		c.id = connected.SID
+		c.id, c.pid = connected.SID, connected.PID
 	case text == "1"+c.nsp:
 		c.left = true
 	case event:
@@ -226,8 +229,8 @@ func (c *client) gone() bool {
 	return c.left
 }
 
-// connect connects a client to a namespace of a server, and puts it into rooms.
-func (c *cluster) connect(name string, server int, nsp string, rooms ...string) *client {
+// dial connects a client to a namespace of a server, with what it says then.
+func (c *cluster) dial(name string, server int, nsp, auth string) *client {
 	c.t.Helper()
 	k := &client{t: c.t, name: name}
 	if nsp != "/" {
@@ -239,7 +242,7 @@ func (c *cluster) connect(name string, server int, nsp string, rooms ...string) 
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(func() { _ = k.conn.Close() }) // it may have ended
-	if err := k.conn.Send([]byte("0"+k.nsp), false); err != nil {
+	if err := k.conn.Send([]byte("0"+k.nsp+auth), false); err != nil {
 		c.t.Fatal(err)
 	}
 	testkit.Eventually(c.t, name+" is connected", func() bool {
@@ -247,6 +250,13 @@ func (c *cluster) connect(name string, server int, nsp string, rooms ...string) 
 		defer k.mu.Unlock()
 		return k.id != ""
 	})
+	return k
+}
+
+// connect connects a client to a namespace of a server, and puts it into rooms.
+func (c *cluster) connect(name string, server int, nsp string, rooms ...string) *client {
+	c.t.Helper()
+	k := c.dial(name, server, nsp, "")
 	s, ok := c.servers[server].Of(nsp).Socket(k.id)
 	if !ok {
 		c.t.Fatal("no such socket")

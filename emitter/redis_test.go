@@ -1,12 +1,15 @@
 package emitter_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/emitter"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/goredisdriver"
@@ -95,6 +98,52 @@ func TestEmitter_GoRedis(t *testing.T) {
 				t.Errorf("%d, %v", n, err)
 			}
 		})
+	}
+}
+
+// What an emitter has sent meanwhile is replayed to a client that comes back, on another server.
+func TestStreams_Recovery(t *testing.T) {
+	t.Parallel()
+	c := &cluster{t: t, redis: testkit.StartRedis(t), recovery: &sockeye.Recovery{}}
+	f := streamsFormat(redisadapter.StreamsOptions{})
+	for range 2 {
+		c.serve(f, c.driver())
+	}
+	c.e = startEmitter(t, f, c.driver(), func(error) {})
+	k := c.connect("k", 0, "/", "room")
+	if err := c.e.To("room").EmitContext(limited(t), "before"); err != nil {
+		t.Fatal(err)
+	}
+	var before []string
+	if err := json.Unmarshal([]byte(k.events(1)[0]), &before); err != nil || len(before) != 2 || before[0] != "before" {
+		t.Fatal(before, err)
+	}
+	if err := k.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it is gone", func() bool {
+		_, ok := c.servers[0].Of("/").Socket(k.id)
+		return !ok
+	})
+	for _, to := range []emitter.Broadcast{c.e.To("room"), c.e.To("another"), c.e.Volatile(), c.e.All()} {
+		if err := to.EmitContext(limited(t), "missed"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := c.dial("back", 1, "/", fmt.Sprintf(`{"pid":%q,"offset":%q}`, k.pid, before[1]))
+	if back.id != k.id {
+		t.Errorf("id %q, was %q", back.id, k.id)
+	}
+	for _, e := range back.events(2) {
+		if !strings.HasPrefix(e, `["missed","`) {
+			t.Error(e)
+		}
+	}
+	if err := c.e.To("room").EmitContext(limited(t), "after"); err != nil {
+		t.Fatal(err)
+	}
+	if got := back.events(3); len(got) != 3 || !strings.HasPrefix(got[2], `["after","`) {
+		t.Errorf("%v", got)
 	}
 }
 
