@@ -5,8 +5,10 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/emitter"
+	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/redistest"
+	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
 )
 
 // nowhere is a driver that takes everything and keeps nothing.
@@ -71,6 +73,43 @@ func BenchmarkEmit(b *testing.B) {
 			var arg any = "text"
 			b.ReportAllocs()
 			for b.Loop() {
+				if err := to.Emit("news", arg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkEmit_Redis publishes to a real Redis, without dropping anything.
+func BenchmarkEmit_Redis(b *testing.B) {
+	redis := testkit.StartRedis(b)
+	for name, f := range map[string]format{
+		"pubsub":  pubsubFormat(redisadapter.PubSubOptions{}),
+		"sharded": shardedFormat(redisadapter.ShardedOptions{}),
+		"streams": streamsFormat(redisadapter.StreamsOptions{}),
+	} {
+		b.Run(name, func(b *testing.B) {
+			d, err := rueidisdriver.FromURL(redis.URL())
+			if err != nil {
+				b.Fatal(err)
+			}
+			e, err := f.emitter(d, func(err error) { b.Error(err) })
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer e.Close()
+			to := e.To("room")
+			var arg any = "text"
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if n++; n%4096 == 0 { // the queue must not be full
+					if err := to.EmitContext(b.Context(), "news", arg); err != nil {
+						b.Fatal(err)
+					}
+					continue
+				}
 				if err := to.Emit("news", arg); err != nil {
 					b.Fatal(err)
 				}
