@@ -370,6 +370,16 @@ func ordered(t *testing.T, c *client, w *storm, n int) (lost int) {
 	return len(v.lost)
 }
 
+// once checks that nothing came twice, and tells how many were lost and how many out of order.
+func once(t *testing.T, c *client, w *storm, n int) (lost, disordered int) {
+	t.Helper()
+	v := judge(c.numbers(w.name), 0, n)
+	if len(v.doubled) > 0 {
+		t.Errorf("%s: of %d: %v", w.name, n, v)
+	}
+	return len(v.lost), len(v.disordered)
+}
+
 // reaches has a server emit until something comes, as it does where some may be lost meanwhile.
 func reaches(t *testing.T, s *server, room string, c *client) {
 	t.Helper()

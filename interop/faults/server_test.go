@@ -57,6 +57,7 @@ func forKinds(t *testing.T, f func(t *testing.T, kind string)) {
 type plan struct {
 	Kind     string
 	URL      string // of Redis
+	Key      string // what the names of channels, or of the stream, begin with; "" is the default
 	Recovery bool
 	MaxLen   int // of the stream; 0 is the default
 }
@@ -81,11 +82,14 @@ type server struct {
 func (p plan) cluster(d redisadapter.StreamDriver, onFault func(string, error)) (adapter.Cluster, error) {
 	switch p.Kind {
 	case "classic":
-		return redisadapter.PubSub(d, redisadapter.PubSubOptions{RequestsTimeout: limit, OnFault: onFault}), nil
+		return redisadapter.PubSub(d, redisadapter.PubSubOptions{Key: p.Key, RequestsTimeout: limit, OnFault: onFault}), nil
 	case "sharded":
-		return redisadapter.Sharded(d, redisadapter.ShardedOptions{RequestsTimeout: limit, OnFault: onFault}), nil
+		o := redisadapter.ShardedOptions{ChannelPrefix: p.Key, RequestsTimeout: limit, OnFault: onFault}
+		return redisadapter.Sharded(d, o), nil
 	case "streams":
-		o := redisadapter.StreamsOptions{RequestsTimeout: limit, OnFault: onFault, MaxLen: p.MaxLen}
+		o := redisadapter.StreamsOptions{
+			StreamName: p.Key, ChannelPrefix: p.Key, RequestsTimeout: limit, OnFault: onFault, MaxLen: p.MaxLen,
+		}
 		return redisadapter.Streams(d, o), nil
 	}
 	return nil, errors.New("no such kind of adapter")
@@ -138,9 +142,9 @@ func (s *server) listen() {
 	})
 	s.On("stats", sockeye.Func(func(context.Context) (redisadapter.Stats, error) { return s.stats(), nil }))
 	s.On("health", sockeye.Func(func(context.Context) (string, error) { return fmt.Sprint(s.Health()), nil }))
-	s.On("storm", sockeye.Func(func(ctx context.Context, name string) error {
+	s.On("storm", sockeye.Func(func(ctx context.Context, name string) (bool, error) {
 		go s.endless(ctx, name)
-		return nil
+		return true, nil
 	}))
 	s.Of("/").OnServerSide("who", sockeye.Func(func(context.Context) (string, error) { return s.url, nil }))
 }
