@@ -18,6 +18,7 @@ const (
 	maxSilence = 4
 
 	forgetAfter = 60   // the same, until a server that is silent is forgotten
+	doubtAfter  = 10   // the same, until what a server told is doubted
 	maxPeers    = 1024 // servers that are known; further ones are counted as those that do not announce themselves
 )
 
@@ -61,7 +62,8 @@ type peer struct {
 	heard  uint64            // members.beats when it was last heard
 	silent bool              // it is taken for gone
 	serial uint64            // of its last change that is known
-	behind bool              // one before that is not
+	behind bool              // one before that is not, or what is known may be wrong
+	synced uint64            // members.beats when it told everything
 	uids   map[string]string // of the namespaces that are open here too, by name
 }
 
@@ -158,7 +160,7 @@ func (m *members) learn(c *rediswire.Control) (gone []left) {
 		m.asks(p, c)
 	case rediswire.ControlHere:
 		if c.All || fresh { // a server that was here first misses nothing of what this one opens
-			p.serial, p.behind = max(p.serial, c.Serial), false
+			p.serial, p.behind, p.synced = c.Serial, false, m.beats
 		}
 		gone = m.met(p, c)
 	case rediswire.ControlBye:
@@ -368,6 +370,23 @@ func (m *members) closed(s *membership) {
 func (s *membership) lost(uid string, inOrder bool) {
 	s.requests.Gone(uid, inOrder)
 	s.gone(uid, inOrder)
+}
+
+// doubt takes the outcome of a question. Who is there and did not answer is asked what it has open, in case that what is
+// known of it is wrong: it may come of a message that was not from there.
+func (s *membership) doubt(err error) {
+	var inc *adapter.Incomplete
+	if s == nil || !errors.As(err, &inc) {
+		return
+	}
+	m := s.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, uid := range inc.MissingServers {
+		if p := s.members[uid]; p != nil && m.beats-p.synced >= doubtAfter {
+			p.behind = true
+		}
+	}
 }
 
 // uids gives the members that are there and those that are silent, each in order.

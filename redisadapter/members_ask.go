@@ -37,11 +37,12 @@ func (s *membership) summon(q *adapter.Request, table *adapter.Requests) (named 
 func (s *membership) audience(
 	ctx context.Context, q *adapter.Request, table *adapter.Requests, named []string,
 ) (total, node int, err error) {
-	all, err := s.m.b.subscribers(ctx, s.counted)
+	// In this order, a member that ends in between is not taken for a stranger. One that begins may be, but it answers.
+	ours, err := s.m.b.subscribers(ctx, s.channel)
 	if err != nil {
 		return 0, 0, err
 	}
-	ours, err := s.m.b.subscribers(ctx, s.channel)
+	all, err := s.m.b.subscribers(ctx, s.counted)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -90,7 +91,9 @@ func (s *membership) ask(
 	if err := b.pub.put(b.publication(s.channel, payload), nil); err != nil {
 		return true, err
 	}
-	return true, q.Wait(ctx, each)
+	err = q.Wait(ctx, each)
+	s.doubt(err)
+	return true, err
 }
 
 // count counts the sockets of other servers that o selects; ok is false where they must be fetched for that.

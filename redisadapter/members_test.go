@@ -24,7 +24,7 @@ type severable struct {
 	redisadapter.StreamDriver
 
 	frozen atomic.Bool
-	split  bool // subscribes where publishers cannot count it
+	split  atomic.Bool // servers subscribe where nobody is counted
 	sub    redisadapter.Subscription
 }
 
@@ -46,10 +46,17 @@ func (d *severable) Subscribe(ctx context.Context, r redisadapter.Receiver) (red
 }
 
 func (d *severable) Subscribers(ctx context.Context, channel string) (int, error) {
-	if d.split {
+	if d.split.Load() {
 		return 0, nil
 	}
 	return d.StreamDriver.Subscribers(ctx, channel)
+}
+
+func (d *severable) ShardSubscribers(ctx context.Context, channel string) (int, error) {
+	if d.split.Load() {
+		return 0, nil
+	}
+	return d.StreamDriver.ShardSubscribers(ctx, channel)
 }
 
 // kill ends the server without a word, and its connections.
@@ -344,23 +351,18 @@ func TestMembers_BesideAStranger(t *testing.T) {
 // Where servers subscribe at replicas the master counts none of them. They know each other nevertheless.
 func TestMembers_BehindReplicas(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"classic", "streams"} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := threeServers(t, kind)
-				w.answering()
-				for _, d := range w.drivers {
-					d.split = true
-				}
-				for what, ask := range questions {
-					if n, err := ask(t.Context(), w.servers[0]); n != 3 || err != nil {
-						t.Errorf("%s: %d, %v", what, n, err)
-					}
-				}
-			})
-		})
-	}
+	eachKind(t, func(t *testing.T, kind string) {
+		w := threeServers(t, kind)
+		w.answering()
+		for _, d := range w.drivers {
+			d.split.Store(true)
+		}
+		for what, ask := range questions {
+			if n, err := ask(t.Context(), w.servers[0]); n != 3 || err != nil {
+				t.Errorf("%s: %d, %v", what, n, err)
+			}
+		}
+	})
 }
 
 // Among our servers only numbers and names travel, however many there are.
@@ -417,7 +419,7 @@ func TestMembers_CountAndRooms(t *testing.T) {
 	})
 }
 
-// uidsOf opens the namespaces at all servers.
+// openMany opens namespaces at all servers.
 func openMany(t *testing.T, w *trio, names int) [3][]adapter.Adapter {
 	t.Helper()
 	var all [3][]adapter.Adapter
@@ -445,7 +447,7 @@ func TestMembers_ManyNamespaces(t *testing.T) {
 		if n := len(w.hub.Published()) - before; n > 60 {
 			t.Errorf("%d messages to open %d namespaces at 3 servers", n, names)
 		}
-		w.drivers[0].split = true // so that only who is known is waited for
+		w.drivers[0].split.Store(true) // so that only who is known is waited for
 		w.drivers[2].frozen.Store(true)
 		for _, a := range all[0] {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
