@@ -18,6 +18,9 @@ var (
 	// way that may pass, so that it can be sent again without being there twice.
 	ErrNotSent = errors.New("redisadapter: not sent")
 
+	// ErrForbidden is wrapped by the error for topics that Redis refuses to the user, which its ACL must allow.
+	ErrForbidden = errors.New("redisadapter: redis does not allow it")
+
 	// ErrDropped is returned where a message was dropped because the queue of those to publish was full.
 	ErrDropped = errors.New("redisadapter: message dropped, the publish queue is full")
 
@@ -85,7 +88,8 @@ type Topics struct {
 // Subscription is a subscriber connection. Its methods are safe for concurrent use.
 type Subscription interface {
 	// Add subscribes to further topics. It returns when Redis has confirmed them. With an error, when ctx has ended
-	// or the connection is lost, they are kept and will be subscribed by and by.
+	// or the connection is lost, they are kept and will be subscribed by and by; but ErrForbidden says that Redis has
+	// refused at least one of them.
 	Add(ctx context.Context, t Topics) error
 
 	// Remove unsubscribes. It returns when Redis has confirmed that, or with an error when ctx has ended or the

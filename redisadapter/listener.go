@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -72,13 +73,19 @@ func (l *listener) remove(channels ...string) {
 // listensTo gives the channels that were added and not removed.
 func (l *listener) listensTo() []string { return l.b.t.channelsOf(l) }
 
-// opened waits until Redis has confirmed what was added, but not while Redis is away.
-func (l *listener) opened() {
+// opened waits until Redis has confirmed what was added, but not while Redis is away. The error wraps
+// ErrForbidden: Redis will never confirm it.
+func (l *listener) opened() error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.b.o.RequestsTimeout)
 	defer cancel()
-	if err := l.b.t.settled(ctx); err != nil {
+	err := l.b.t.settled(ctx)
+	if errors.Is(err, ErrForbidden) {
+		return fmt.Errorf("redisadapter: subscribe: %w", err)
+	}
+	if err != nil {
 		l.fault(faultGap, err)
 	}
+	return nil
 }
 
 // close takes the listener out of the table, and waits until Redis has confirmed that. It may be called again.

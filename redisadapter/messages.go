@@ -54,7 +54,9 @@ func (m *messages) open(shut func() error) error {
 	}
 	m.l.add(m.receive, m.channels.Common, m.channels.Own)
 	m.join(m.uid)
-	m.l.opened()
+	if err := m.l.opened(); err != nil {
+		return errors.Join(err, shut())
+	}
 	m.enter()
 	return nil
 }

@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -65,7 +66,9 @@ func (c *classic) Open(h adapter.Host) (adapter.Adapter, error) {
 	a.l.add(a.receive(faultResponse, a.onResponse), a.channels.Response, a.channels.Own)
 	a.join(a.uid)
 	a.k.answer = a.onAnswer
-	a.l.opened()
+	if err := a.l.opened(); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
 	a.enter()
 	return a, nil
 }

@@ -2,6 +2,7 @@ package goredisdriver
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -202,6 +203,9 @@ func (s *subscription) refused(ctx context.Context, l *link, c *command, err err
 		return
 	}
 	err = l.n.fail(err)
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		err = fmt.Errorf("%w: %w", redisadapter.ErrForbidden, err)
+	}
 	s.over(c, err)
 	if len(keys) > 0 {
 		s.stale = true

@@ -1,6 +1,7 @@
 package rueidisdriver
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/redis/rueidis"
@@ -173,10 +174,11 @@ func (l *link) tell(c rueidis.DedicatedClient, changes []change) error {
 	if err != nil {
 		err = l.at.fail(err)
 	}
-	answer(changes, err, refused)
 	if forbidden(err) {
+		answer(changes, fmt.Errorf("%w: %w", redisadapter.ErrForbidden, err), refused)
 		return nil
 	}
+	answer(changes, err, refused)
 	return err
 }
 
