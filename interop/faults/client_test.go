@@ -156,6 +156,20 @@ func (c *client) times(event string) int {
 
 func (c *client) has(event string) bool { return c.times(event) > 0 }
 
+// id is that of its socket.
+func (c *client) id() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sid
+}
+
+// total is how many events came that are no numbers.
+func (c *client) total() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.events)
+}
+
 // isRecovered tells whether the last connect gave the session back.
 func (c *client) isRecovered() bool {
 	c.mu.Lock()
