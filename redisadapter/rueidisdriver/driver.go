@@ -34,6 +34,8 @@ const (
 	defaultWriteTimeout = 5 * time.Second
 	probeTimeout        = time.Second // of a question about the state of Redis
 	probeEvery          = time.Second // between such questions
+	probeSoon           = 200 * time.Millisecond
+	soonAtMost          = 50 // times in a row
 	minBackoff          = 50 * time.Millisecond
 	maxBackoff          = time.Second
 )

@@ -2,7 +2,9 @@ package rueidisdriver
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,6 +150,9 @@ func (l *link) session() bool {
 	}
 	if up {
 		err = l.serve(c, broken)
+	}
+	if errors.Is(err, net.ErrClosed) && l.ctx.Err() == nil {
+		err = errDrop
 	}
 	l.end(n, n.fail(err)) // before the connection is closed, which may take a while
 	return up
