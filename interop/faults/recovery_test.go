@@ -1,82 +1,203 @@
 package faults
 
 import (
+	"context"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
+// returning are clients that lose their server and come back to others, while a and b emit all the time.
+type returning struct {
+	t         *testing.T
+	p         plan
+	a, b      *server
+	wa, wb    *storm
+	recovered int
+}
+
+func startReturning(t *testing.T) *returning {
+	t.Helper()
+	redis := testkit.StartRedis(t)
+	f := &returning{t: t, p: plan{Kind: "streams", URL: redis.URL(), Recovery: true}}
+	f.a, f.b = start(t, f.p), start(t, f.p)
+	f.wa, f.wb = startStorm(t, f.a, "a", "", true), startStorm(t, f.b, "b", "r", false)
+	return f
+}
+
+// connect connects clients to a server, and has them get numbers.
+func (f *returning) connect(url string, n int) []*client {
+	f.t.Helper()
+	clients := make([]*client, n)
+	for i := range clients {
+		clients[i] = connect(f.t, url, "r", "own")
+	}
+	for _, c := range clients {
+		f.flow(c)
+	}
+	return clients
+}
+
+func (f *returning) flow(c *client) {
+	f.t.Helper()
+	flows(f.t, c, f.wa, 30)
+	flows(f.t, c, f.wb, 30)
+}
+
+// back has clients come back to a and b in turn, when they have missed something. Each must get its session back.
+func (f *returning) back(clients []*client) {
+	f.t.Helper()
+	missed := f.wa.count()
+	eventually(f.t, "there is something to miss", func() bool { return f.wa.count() > missed+20 })
+	for i, c := range clients {
+		c.dial([]*server{f.a, f.b}[i%2].url)
+		if c.isRecovered() {
+			f.recovered++
+		} else {
+			f.t.Errorf("client %d was not recovered", i)
+		}
+	}
+	for _, c := range clients {
+		f.flow(c)
+	}
+}
+
+// whole checks that from the first to the last number of each publisher that a client got, none is missing and each came
+// once and in order.
+func whole(t *testing.T, clients []*client, publishers ...string) {
+	t.Helper()
+	for i, c := range clients {
+		for _, name := range publishers {
+			got := c.numbers(name)
+			if len(got) == 0 {
+				t.Errorf("client %d: nothing of %s", i, name)
+				continue
+			}
+			if v := judge(got, got[0], got[len(got)-1]+1); len(v.lost)+len(v.doubled)+len(v.disordered) > 0 {
+				t.Errorf("client %d: %s: %v", i, name, v)
+			}
+		}
+	}
+}
+
 // TestRecovery_ServerKilled: a server with clients is killed under load, round after round. Its clients come back to
-// others, get their sessions back and with them all that they missed, once and in order. The server that dies emits too;
-// of that may be missing only what it had not told Redis.
+// others, get their sessions back and with them all that they missed, once and in order, also what the server that was
+// killed had emitted.
 func TestRecovery_ServerKilled(t *testing.T) {
 	t.Parallel()
-	redis := testkit.StartRedis(t)
-	p := plan{Kind: "streams", URL: redis.URL(), Recovery: true}
-	a, b := start(t, p), start(t, p)
-	wa, wb := startStorm(t, a, "a", "", true), startStorm(t, b, "b", "r", false)
-	const each = 4
-	recovered := 0
+	f := startReturning(t)
 	n := rounds(t, 3)
-	var all []*client
-	for round := range n {
-		victim := spawn(t, p)
-		clients := make([]*client, each)
-		for i := range clients {
-			clients[i] = connect(t, victim.url, "r", "own")
-		}
-		all = append(all, clients...)
+	for range n {
+		victim := spawn(t, f.p)
+		clients := f.connect(victim.url, 4)
 		clients[0].ask(nil, "storm", victim.url)
-		starts := make([]map[string]int, each)
-		for i, c := range clients {
-			flows(t, c, wa, 30)
-			flows(t, c, wb, 30)
+		for _, c := range clients {
 			eventually(t, "what the server emits comes", func() bool { return c.count(victim.url) > 30 })
-			starts[i] = map[string]int{"a": c.numbers("a")[0], "b": c.numbers("b")[0], victim.url: c.numbers(victim.url)[0]}
 		}
 		victim.Kill()
 		if victim.Running() {
 			t.Fatal("the server runs")
 		}
-		for i, c := range clients {
+		for _, c := range clients {
 			eventually(t, "the client knows", c.ended)
-			missed := wa.count()
-			eventually(t, "there is more to miss", func() bool { return wa.count() > missed+20*(round+1) })
-			to := []*server{a, b}[i%2]
-			c.dial(to.url)
-			if c.isRecovered() {
-				recovered++
-			} else {
-				t.Errorf("round %d: client %d was not recovered", round, i)
-			}
-			flows(t, c, wa, 30)
-			flows(t, c, wb, 30)
 		}
-		for i, c := range clients {
-			for name, first := range starts[i] {
-				got := c.numbers(name)
-				if v := judge(got, first, got[len(got)-1]+1); len(v.lost)+len(v.doubled)+len(v.disordered) > 0 {
-					t.Errorf("round %d: client %d: %s: %v", round, i, name, v)
-				}
+		f.back(clients)
+		whole(t, clients, "a", "b", victim.url)
+		for _, c := range clients { // all have what is in the stream, which is all that any of them has seen
+			if first, last := clients[0].last(victim.url), c.last(victim.url); first != last {
+				t.Errorf("the last number of the killed server is %d and %d", first, last)
 			}
-		}
-		// All of them saw the same of the server that is gone, or less where they had left.
-		last := clients[0].last(victim.url)
-		for _, c := range clients[1:] {
-			if c.last(victim.url) != last {
-				t.Errorf("round %d: the last of the killed server: %d and %d", round, last, c.last(victim.url))
-			}
+			c.close()
 		}
 	}
-	na, nb := wa.finish(t), wb.finish(t)
-	for i, c := range all {
-		eventually(t, "the last numbers", func() bool { return c.last("a") == na-1 && c.last("b") == nb-1 })
-		for name, end := range map[string]int{"a": na, "b": nb} {
-			got := c.numbers(name)
-			if v := judge(got, got[0], end); len(v.lost)+len(v.doubled)+len(v.disordered) > 0 {
-				t.Errorf("client %d: %s: %v", i, name, v)
+	t.Logf("%d of %d recovered", f.recovered, 4*n)
+}
+
+// TestRecovery_ServerFrozen: a server stands still, and its clients go elsewhere. When it goes on it takes none of their
+// sessions back, and they get nothing twice.
+func TestRecovery_ServerFrozen(t *testing.T) {
+	t.Parallel()
+	f := startReturning(t)
+	n := rounds(t, 1)
+	for range n {
+		victim := spawn(t, f.p)
+		clients := f.connect(victim.url, 4)
+		victim.Pause()
+		for _, c := range clients {
+			c.close()
+		}
+		f.back(clients)
+		victim.Resume()
+		eventually(t, "it goes on", func() bool { return f.a.stats().Servers == 2 })
+		witness := connect(t, victim.url, "r")
+		f.flow(witness)
+		for _, c := range clients { // its session is good for another time
+			c.close()
+		}
+		f.back(clients)
+		whole(t, clients, "a", "b")
+		for _, c := range append(clients, witness) {
+			c.close()
+		}
+		victim.Kill()
+		eventually(t, "it is gone", func() bool { return f.a.stats().Servers == 1 })
+	}
+	t.Logf("%d of %d recovered", f.recovered, 8*n)
+}
+
+// TestRecovery_RollingRestart: servers shut down in order, one after the other, and others start. Clients lose nothing.
+func TestRecovery_RollingRestart(t *testing.T) {
+	t.Parallel()
+	f := startReturning(t)
+	n := rounds(t, 3)
+	s := start(t, f.p)
+	clients := f.connect(s.url, 4)
+	for range n {
+		next := start(t, f.p)
+		ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(20*time.Second))
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		s = next
+		for _, c := range clients {
+			eventually(t, "the client knows", c.ended)
+			c.dial(s.url)
+			if !c.isRecovered() {
+				t.Error("not recovered")
 			}
+			f.flow(c)
 		}
 	}
-	t.Logf("%d of %d recovered", recovered, n*each)
+	whole(t, clients, "a", "b")
+}
+
+// TestRecovery_Trimmed: a client stays away for longer than the stream reaches back. It is not recovered, rather than in
+// part, and goes on as a new one.
+func TestRecovery_Trimmed(t *testing.T) {
+	t.Parallel()
+	redis := testkit.StartRedis(t)
+	p := plan{Kind: "streams", URL: redis.URL(), Recovery: true, MaxLen: 100}
+	a, b := start(t, p), start(t, p)
+	c := connect(t, a.url, "r")
+	w := startStorm(t, b, "b", "", true)
+	flows(t, c, w, 50)
+	c.close()
+	away := w.count()
+	eventually(t, "the stream was trimmed", func() bool { return w.count() > away+1000 })
+	if n, _ := redis.Do("XLEN", "socket.io").(int64); n > 500 {
+		t.Errorf("%d entries", n)
+	}
+	before := c.count("b")
+	c.dial(b.url)
+	if c.isRecovered() {
+		t.Error("recovered, with a gap")
+	}
+	flows(t, c, w, 50)
+	w.end()
+	if got := c.numbers("b"); got[before] < away || !slices.IsSorted(got) {
+		t.Errorf("after %d came %d", got[before-1], got[before])
+	}
 }
