@@ -33,6 +33,7 @@ type sequence struct {
 	joiners map[*joiner]struct{}
 	timer   *time.Timer
 	closed  bool
+	settled chan struct{} // closed when late is empty; nil where nobody waits for that
 }
 
 // waiting is a broadcast that waits, or something else that waits behind one.
@@ -174,24 +175,34 @@ func (q *sequence) own(id entryID, fields []string) {
 	q.lock()
 	defer q.unlock()
 	q.at = id
+	if q.lateCame(id, fields) {
+		return
+	}
 	for i, w := range q.queue {
 		if w.p == nil || w.done || !slices.Equal(w.fields, fields) {
 			continue
 		}
 		w.done = true
-		_ = q.deliver(id, w, nil) // it was encoded before
+		_ = q.deliver(id, w) // it was encoded before
 		if i == 0 {
 			q.advance()
 		}
 		return
 	}
-	found := false
+}
+
+// lateCame tells whether the entry is of something that was delivered without an offset, and forgets that. What is before
+// it in the stream does not come any more. The lock is held.
+func (q *sequence) lateCame(id entryID, fields []string) (found bool) {
+	if len(q.late) == 0 {
+		return false
+	}
 	q.late = slices.DeleteFunc(q.late, func(w *waiting) bool {
 		passed := w.id.Load()
 		switch {
 		case !found && slices.Equal(w.fields, fields):
 			found = true
-			_ = q.deliver(id, w, w.got) // who was restored since has not got it
+			q.tell(id, w)
 			q.a.c.sessions.known(w.got, id)
 			return true
 		case passed != nil && passed.less(id): // it was trimmed before it was read
@@ -200,6 +211,28 @@ func (q *sequence) own(id entryID, fields []string) {
 		}
 		return false
 	})
+	q.settle()
+	return found
+}
+
+// settle tells those who wait that late is empty, if it is. The lock is held.
+func (q *sequence) settle() {
+	if len(q.late) == 0 && q.settled != nil {
+		close(q.settled)
+		q.settled = nil
+	}
+}
+
+// inStream gives what to wait for until everything that was delivered is known to be in the stream, before which nobody
+// can be restored without a gap; nil where it is. The lock is held.
+func (q *sequence) inStream() <-chan struct{} {
+	if len(q.late) == 0 {
+		return nil
+	}
+	if q.settled == nil {
+		q.settled = make(chan struct{})
+	}
+	return q.settled
 }
 
 // rewind takes back where the stream was. What was there before is restored to nobody.
@@ -218,6 +251,7 @@ func (q *sequence) foreign(id entryID, m *rediswire.Message, fields []string) er
 	q.lock()
 	defer q.unlock()
 	q.at = id
+	q.lateCame(id, nil)
 	if m.Asks || !hasOffset(p, o) {
 		_, err := q.a.Deliver(p, o)
 		return err
@@ -225,33 +259,26 @@ func (q *sequence) foreign(id entryID, m *rediswire.Message, fields []string) er
 	if len(q.joiners) == 0 && !q.a.anyRoom(o.Rooms) {
 		return nil
 	}
-	return q.deliver(id, &waiting{p: p, o: o, fields: fields}, nil)
+	return q.deliver(id, &waiting{p: p, o: o, fields: fields})
 }
 
-// deliver adds the offset to p and delivers it, but not to those who got it, and to who is being restored. The lock is
-// held.
-func (q *sequence) deliver(id entryID, w *waiting, got map[adapter.Member]struct{}) error {
-	p, o := withOffset(w.p, id), w.o
-	for j := range q.joiners {
-		j.add(p, o, dataSize(w.fields))
-	}
+// deliver delivers w with its offset, also to those who are being restored. The lock is held.
+func (q *sequence) deliver(id entryID, w *waiting) error {
+	p := q.tell(id, w)
 	if q.a.closed.Load() {
 		return nil
 	}
-	if got == nil {
-		_, err := q.a.Deliver(p, o)
-		return err
+	_, err := q.a.Deliver(p, w.o)
+	return err
+}
+
+// tell adds the offset, and gives the packet to those who are being restored. The lock is held.
+func (q *sequence) tell(id entryID, w *waiting) *parser.Packet {
+	p := withOffset(w.p, id)
+	for j := range q.joiners {
+		j.add(p, w.o, dataSize(w.fields))
 	}
-	d, _, err := q.a.host.Prepare(p, o.Flags, nil)
-	if err != nil {
-		return err
-	}
-	q.a.host.Index().Each(o, func(m adapter.Member) {
-		if _, ok := got[m]; !ok {
-			d.Deliver(m)
-		}
-	})
-	return nil
+	return p
 }
 
 // dataSize is the size of the data of an entry, which comes last in those of ours.
@@ -320,6 +347,7 @@ func (q *sequence) failed(w *waiting) {
 	if i := slices.Index(q.late, w); i >= 0 {
 		q.late = slices.Delete(q.late, i, i+1)
 		q.a.c.sessions.known(w.got, entryID{})
+		q.settle()
 	}
 }
 
@@ -363,6 +391,7 @@ func (q *sequence) close() {
 	}
 	q.expire(lastTime)
 	q.late = nil
+	q.settle()
 }
 
 // lastTime is after all others.

@@ -80,7 +80,7 @@ func (a recovering) Restore(
 	if err := r.claim(ctx); err != nil {
 		return err
 	}
-	if err := r.finish(missed, resume); err != nil {
+	if err := r.finish(ctx, missed, resume); err != nil {
 		r.giveBack()
 		return err
 	}
@@ -230,16 +230,37 @@ func (r *restoration) claim(ctx context.Context) error {
 	return nil
 }
 
-// finish makes the session live on.
-func (r *restoration) finish(missed []*parser.Packet, resume func(adapter.Session, []*parser.Packet) error) error {
+// finish makes the session live on, as soon as what other sockets got early is in the stream.
+func (r *restoration) finish(
+	ctx context.Context, missed []*parser.Packet, resume func(adapter.Session, []*parser.Packet) error,
+) error {
+	for {
+		wait, err := r.tryFinish(missed, resume)
+		if wait == nil {
+			return err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", adapter.ErrNotRecoverable, context.Cause(ctx))
+		}
+	}
+}
+
+func (r *restoration) tryFinish(
+	missed []*parser.Packet, resume func(adapter.Session, []*parser.Packet) error,
+) (wait <-chan struct{}, err error) {
 	q := r.a.seq
 	q.lock()
 	defer q.unlock()
-	delete(q.joiners, r.j)
 	if r.j.overflow {
-		return adapter.ErrNotRecoverable
+		return nil, adapter.ErrNotRecoverable
 	}
-	return resume(r.s, append(missed, r.j.packets...))
+	if wait := q.inStream(); wait != nil {
+		return wait, nil
+	}
+	delete(q.joiners, r.j)
+	return nil, resume(r.s, append(missed, r.j.packets...))
 }
 
 // giveBack keeps the session, which was not restored after all.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -93,7 +94,7 @@ func (s *store) stream(name string) *stream {
 
 func (t *stream) trim(n int) {
 	if over := len(t.entries) - n; over > 0 {
-		t.entries, t.at = slices.Clone(t.entries[over:]), slices.Clone(t.at[over:])
+		t.entries, t.at = t.entries[over:], t.at[over:]
 	}
 }
 
@@ -103,10 +104,11 @@ func (t *stream) between(first, last id, count int) []redisadapter.Entry {
 		return nil
 	}
 	var found []redisadapter.Entry
-	for n, at := range t.at {
-		if !at.less(first) && !last.less(at) && len(found) < count {
-			found = append(found, t.entries[n])
+	for n := sort.Search(len(t.at), func(i int) bool { return !t.at[i].less(first) }); n < len(t.at); n++ {
+		if last.less(t.at[n]) || len(found) >= count {
+			break
 		}
+		found = append(found, t.entries[n])
 	}
 	return found
 }
