@@ -47,7 +47,7 @@ func (s *membership) audience(
 		return 0, 0, err
 	}
 	live := s.summon(q, table)
-	named = append(named[:len(named):len(named)], live...)
+	named = append(slices.Clip(named), live...)
 	node = max(all-ours, 0)
 	unknown := max(ours-1-len(live), 0) // connections of members that are silent, or that are not known yet
 	if _, silent := s.uids(); unknown > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -234,7 +235,7 @@ func TestMembers_Bounded(t *testing.T) {
 		for i := range 5000 {
 			w.hub.Inject("socket.io-sockeye##", rediswire.AppendControl(nil, &rediswire.Control{
 				Kind: rediswire.ControlHello, Server: fmt.Sprint("invented", i), Serial: 1,
-				Members: []rediswire.ControlMember{{Namespace: "/", UID: fmt.Sprint(i)}, {Namespace: "/elsewhere", UID: "x"}},
+				Members: []rediswire.ControlMember{{Namespace: "/", UID: strconv.Itoa(i)}, {Namespace: "/elsewhere", UID: "x"}},
 			}))
 		}
 		synctest.Wait()

@@ -284,7 +284,7 @@ func TestMembers_Closed(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind string) {
 		w := threeServers(t, kind)
 		w.answering()
-		if err := w.servers[2].Adapter.Close(); err != nil {
+		if err := w.servers[2].Close(); err != nil {
 			t.Fatal(err)
 		}
 		for what, ask := range questions {
