@@ -276,7 +276,8 @@ func TestSubscription_Forbidden(t *testing.T) {
 					ch = fmt.Sprint("ok", i)
 				}
 				for _, topics := range []redisadapter.Topics{{Channels: []string{ch}}, {Sharded: []string{ch}}} {
-					if err := b.Add(bounded(t), topics); (err == nil) != allowed {
+					err := b.Add(bounded(t), topics)
+					if (err == nil) != allowed || errors.Is(err, redisadapter.ErrForbidden) == allowed {
 						t.Errorf("%s: %v", ch, err)
 					}
 				}
