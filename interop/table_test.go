@@ -95,7 +95,7 @@ A dash is what the official packages cannot do among themselves either:
 // cell says from whom an operation worked.
 func (r *results) cell(operation, kind string) string {
 	var parts []string
-	for _, from := range []struct{ key, name string }{{"node", "Node"}, {"emitter", "Node"}, {"go", "Go"}, {"goemitter", "Go"}} {
+	for _, from := range []struct{ key, name string }{{"node", "Node"}, {"emitter", "Node"}, {"go", "Go"}} {
 		switch ok, there := r.cells[[3]string{operation, kind, from.key}]; {
 		case ok:
 			parts = append(parts, from.name)
