@@ -28,7 +28,7 @@ var imports = map[string][]string{
 	"redisadapter/goredisdriver": {"redisadapter"},
 	"emitter":                    {"adapter", "parser", "redisadapter", "internal/event", "internal/rediswire"},
 	"relay":                      {"", "adapter", "parser"},
-	"cmd/sockeye":                {"relay", "", "adapter", "redisadapter", "redisadapter/rueidisdriver"},
+	"cmd/sockeye":                {"relay", "", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/rediswire"},
 	"interop":                    {},
 	"interop/faults":             {},
 	"interop/protocolserver":     {"", "engineio"},

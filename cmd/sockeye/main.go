@@ -1,4 +1,5 @@
-// Command sockeye is a Socket.IO server that is ready to run.
+// Command sockeye is a Socket.IO server that is ready to run, and tools that speak to a cluster of such servers over
+// Redis.
 //
 // Not in this package: what the server does with events (package relay).
 package main
@@ -14,7 +15,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	code := run(ctx, invocation{args: os.Args[1:], env: os.Getenv, stdout: os.Stdout, stderr: os.Stderr})
+	code := run(ctx, invocation{args: os.Args[1:], env: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr})
 	stop()
 	os.Exit(code)
 }

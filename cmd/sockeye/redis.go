@@ -32,13 +32,23 @@ const urlForms = "redis://host:port, redis+sentinel://host:port,host:port/master
 
 // cluster is the Redis to join, or none.
 type cluster struct {
-	in   adapter.Cluster // nil: none
-	addr string          // without user and password
-	mode string
+	driver redisadapter.StreamDriver // nil: none
+	in     adapter.Cluster           // nil: none
+	addr   string                    // without user and password
+	mode   string
 }
 
 // redisCluster gives the cluster of the flags or else of the environment. It does not connect yet.
 func redisCluster(f redisFlags, env func(string) string) (cluster, error) {
+	c, err := findRedis(f, env)
+	if c.driver != nil {
+		c.in = adapterFor(c.driver, c.mode, f.prefix)
+	}
+	return c, err
+}
+
+// findRedis gives the Redis of the flags or else of the environment, with a driver that is not connected yet.
+func findRedis(f redisFlags, env func(string) string) (cluster, error) {
 	mode, err := modeOf(f.mode)
 	if err != nil {
 		return cluster{}, err
@@ -75,7 +85,7 @@ func redisCluster(f redisFlags, env func(string) string) (cluster, error) {
 		}
 		addr += " (subscribed at " + addressOf(f.sub) + ")"
 	}
-	return cluster{adapterFor(d, mode, f.prefix), addr, mode}, nil
+	return cluster{driver: d, addr: addr, mode: mode}, nil
 }
 
 func modeOf(s string) (string, error) {
@@ -175,7 +185,8 @@ func (c cluster) explain(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		why = "no answer in time"
 	default:
-		return fmt.Errorf("cannot use Redis at %s: %w", c.addr, cause(err))
+		// Redis repeats what it does not know, which may be somebody's message.
+		why, _, _ = strings.Cut(cause(err).Error(), ", with args beginning with")
 	}
 	return fmt.Errorf("cannot use Redis at %s: %s", c.addr, why)
 }

@@ -25,6 +25,7 @@ const (
 type invocation struct {
 	args   []string
 	env    func(name string) string
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 
@@ -46,27 +47,21 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 func run(ctx context.Context, in invocation) int {
 	root := &cobra.Command{
 		Use:           "sockeye",
-		Short:         "A Socket.IO server",
+		Short:         "A Socket.IO server, and tools for clusters of such servers",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetArgs(in.args)
 	root.SetOut(in.stdout)
 	root.SetErr(in.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(in), versionCommand(in))
-	for _, c := range append(root.Commands(), root) {
-		check := c.Args
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usageError{err}
-			}
-			return nil
-		}
-	}
+	root.AddCommand(serveCommand(in), versionCommand(in),
+		emitCommand(in), socketsCommand(in), roomsCommand(in),
+		joinCommand(in), leaveCommand(in), disconnectCommand(in))
+	root.InitDefaultCompletionCmd()
+	checkArgs(root)
 
 	err := root.ExecuteContext(ctx)
 	if err == nil {
@@ -78,6 +73,26 @@ func run(ctx context.Context, in invocation) int {
 		return exitUsage
 	}
 	return exitError
+}
+
+// checkArgs makes wrong arguments of a command, and of those below it, faults in usage.
+func checkArgs(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		checkArgs(sub)
+	}
+	if !c.Runnable() {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() } // else its arguments are not checked
+	}
+	check := c.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
 }
 
 func versionCommand(in invocation) *cobra.Command {
