@@ -18,27 +18,17 @@ import (
 // A namespace whose channels the user may not subscribe to is not opened; the others are not concerned.
 func TestOpen_Forbidden(t *testing.T) {
 	t.Parallel()
-	server := testkit.StartRedis(t)
-	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
-	defer admin.Close()
-	// A pattern must be allowed literally.
-	rules := "resetchannels &socket.io#/#* &socket.io-*#/# &socket.io-*#/#* &socket.io-sockeye* &socket.io#/#"
-	args := []any{"ACL", "SETUSER", "u", "on", ">p", "~*", "+@all"}
-	for r := range strings.FieldsSeq(rules) {
-		args = append(args, r)
-	}
-	if err := admin.Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	drivers := map[string]func() (redisadapter.StreamDriver, error){
-		"rueidis": func() (redisadapter.StreamDriver, error) { return rueidisdriver.FromURL("redis://u:p@" + server.Addr) },
-		"go-redis": func() (redisadapter.StreamDriver, error) {
-			client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "u", Password: "p"})
+	for name, open := range map[string]func(t *testing.T, addr string) (redisadapter.StreamDriver, error){
+		"rueidis": func(_ *testing.T, addr string) (redisadapter.StreamDriver, error) {
+			return rueidisdriver.FromURL("redis://u:p@" + addr)
+		},
+		"go-redis": func(t *testing.T, addr string) (redisadapter.StreamDriver, error) {
+			t.Helper()
+			client := redis.NewClient(&redis.Options{Addr: addr, Username: "u", Password: "p"})
 			t.Cleanup(func() { _ = client.Close() }) // nothing is asked of it any more
 			return goredisdriver.New(client, goredisdriver.Options{})
 		},
-	}
-	for name, open := range drivers {
+	} {
 		for kind, cluster := range map[string]func(redisadapter.StreamDriver) adapter.Cluster{
 			"classic": func(d redisadapter.StreamDriver) adapter.Cluster {
 				return redisadapter.PubSub(d, redisadapter.PubSubOptions{})
@@ -52,7 +42,11 @@ func TestOpen_Forbidden(t *testing.T) {
 		} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				t.Parallel()
-				d, err := open()
+				server := testkit.StartRedis(t)
+				// A pattern must be allowed literally.
+				server.Do("ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "resetchannels", "&socket.io#/#*", "&socket.io#/#",
+					"&socket.io-*#/#", "&socket.io-*#/#*", "&socket.io-sockeye*")
+				d, err := open(t, server.Addr)
 				if err != nil {
 					t.Fatal(err)
 				}
