@@ -3,7 +3,6 @@ package emitter
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/rediswire"
@@ -37,22 +36,13 @@ func Sharded(d redisadapter.Driver, o redisadapter.ShardedOptions) (*Emitter, er
 
 func (f *sharded) broadcast(ctx context.Context, n *namespace, p *parser.Packet, o adapter.Options) error {
 	channel := n.all
-	if room, one := onlyRoom(o.Rooms); one && f.separate(n.name, room) {
+	if room, one := onlyRoom(o.Rooms); one && f.mode.Separate(n.name, room) {
 		channel = n.room(room)
 	}
 	return f.publish(ctx, channel, &rediswire.Message{
 		Type: rediswire.MessageBroadcast, UID: rediswire.UIDEmitter, Namespace: p.Namespace,
 		Packet: *p, Target: rediswire.Target{Options: o},
 	})
-}
-
-// separate tells whether what is for that room alone goes to a channel of its own. The ids of 2.x clients outside "/" are
-// longer than others, and official servers do not listen to channels of theirs; the common channel reaches everybody.
-func (f *sharded) separate(nsp, room string) bool {
-	if f.mode == redisadapter.DynamicSubscriptions && strings.HasPrefix(room, nsp+"#") {
-		return false
-	}
-	return f.mode.Separate(room)
 }
 
 func (f *sharded) command(ctx context.Context, n *namespace, c adapter.Command, o adapter.Options) error {

@@ -355,17 +355,17 @@ func (c *cluster) oldClientsInChat(from string) {
 	emit := func(name string, rooms ...string) {
 		c.servers[from].emit(selection{NSP: "/chat", Rooms: rooms}, name, deep())
 	}
-	// The id is longer than Node expects of one: with channels for rooms, those who publish take it for a room's name
-	// and Node does not listen there.
+	// The id is longer than Node expects of one: with channels for rooms, a Node server that publishes takes it for a
+	// room's name, and no Node server listens there.
 	deaf := func(on string) bool {
-		return c.kind.rooms && !c.kind.sockets && (on == "node" || allNode()) && on != from
+		return c.kind.rooms && !c.kind.sockets && allNode() && on != from
 	}
 	room := "old of " + from
 	for _, on := range c.order {
 		name := "old chat " + on
 		c.generation[name] = 2
 		c.open(name, on, "/chat", room)
-		if on != from && !deaf(on) {
+		if on != from && !deaf(on) && (on != "node" || c.kind.sockets) {
 			c.settle("/chat", c.ids[name], 1)
 		}
 	}

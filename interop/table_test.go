@@ -88,8 +88,6 @@ A dash is what the official packages cannot do among themselves either:
 - There is no official emitter for the sharded adapter, and the official ones ask nothing.
 - Questions of streams 0.2 travel in the stream and those of 0.3 over pub/sub: servers of the two neither hear nor
   count each other.
-- "sharded, dynamic": a client of 2.x outside the main namespace that is on a Node server does not get what others
-  send to its id alone, for the id is longer than Node expects. Ours get it.
 `
 
 // cell says from whom an operation worked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -96,8 +97,8 @@ type sharded struct {
 //
 // The namespaces' names must not have control characters: Open fails with them.
 //
-// Differs from Node: in the mode dynamic this server also hears what is sent to the sockets of 2.x clients outside "/",
-// whose ids are longer than others, alone; a broadcast with acknowledgement to the sockets of this server alone does not
+// Differs from Node: in the mode dynamic what is sent to a 2.x client outside "/" alone, whose id is longer than others,
+// reaches it on every server, and this server hears what official servers send to such ids; a broadcast with acknowledgement to the sockets of this server alone does not
 // wait for others; what would harm peers is refused.
 //
 // Node: @socket.io/redis-adapter/lib/sharded-adapter.ts createShardedAdapter.
@@ -181,7 +182,7 @@ func (a *shard) Broadcast(ctx context.Context, p *parser.Packet, o adapter.Optio
 		return err
 	}
 	channel := a.channels.Common
-	if room, one := onlyRoom(o.Rooms); one && a.mode.Separate(room) {
+	if room, one := onlyRoom(o.Rooms); one && a.mode.Separate(a.name, room) {
 		channel = a.channels.Room(room)
 	}
 	return a.spread(ctx, channel, payload, o.Flags)
@@ -206,18 +207,21 @@ func (a *shard) Command(ctx context.Context, c adapter.Command, o adapter.Option
 	return a.b.publish(ctx, a.common, payload)
 }
 
-// Separate tells whether what is sent to that room alone goes to a channel of its own. In the mode dynamic a name of 20
-// characters, as JavaScript counts them, is taken for the id of a socket.
+// Separate tells whether what is sent to that room of a namespace alone goes to a channel of its own. In the mode dynamic
+// a name of 20 characters, as JavaScript counts them, is taken for the id of a socket.
+//
+// Differs from Node: so is that of a 2.x client, which is longer outside "/". Official servers do not listen to a channel
+// of it, while the common one reaches everybody.
 //
 // Node: @socket.io/redis-adapter/lib/sharded-adapter.ts computeChannel.
-func (m SubscriptionMode) Separate(room string) bool {
+func (m SubscriptionMode) Separate(namespace, room string) bool {
 	switch m {
 	case StaticSubscriptions:
 		return false
 	case DynamicPrivateSubscriptions:
 		return true
 	default:
-		return !likeSocketID(room)
+		return !likeSocketID(room) && !strings.HasPrefix(room, namespace+"#")
 	}
 }
 

@@ -104,7 +104,8 @@ func TestSharded_Modes(t *testing.T) {
 		{"static", nil, map[string]string{"r": all, twenty: all, legacy: all, "": all, "socket-of-a-aaaaaaaa": all}},
 		{"dynamic", []string{"", legacy, "r", twenty, "x#y"}, map[string]string{
 			"r": all + "r#", "nobody": all + "nobody#", twenty: all, "socket-of-a-aaaaaaaa": all, legacy: all + legacy + "#",
-			"": all + "#", "x#y": all + "x#y#", fish21: all + fish21 + "#", fish20: all,
+			"/#legacyid-legacyid00": all,
+			"":                      all + "#", "x#y": all + "x#y#", fish21: all + fish21 + "#", fish20: all,
 		}},
 		{"dynamic-private", []string{"", legacy, "r", "socket-of-a-aaaaaaaa", twenty, "x#y"}, map[string]string{
 			"r": all + "r#", twenty: all + twenty + "#", "socket-of-a-aaaaaaaa": all + "socket-of-a-aaaaaaaa#", "": all + "#",
