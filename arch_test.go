@@ -27,6 +27,7 @@ var imports = map[string][]string{
 	"redisadapter/rueidisdriver": {"redisadapter"},
 	"redisadapter/goredisdriver": {"redisadapter"},
 	"emitter":                    {"adapter", "parser", "redisadapter", "internal/event", "internal/rediswire"},
+	"client":                     {"engineio", "parser", "internal/event", "internal/ring"},
 	"relay":                      {"", "adapter", "parser"},
 	"cmd/sockeye":                {"relay", "", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/rediswire"},
 	"interop":                    {},
@@ -116,7 +117,7 @@ func TestImports_ServerIsLight(t *testing.T) {
 
 // guessable are the packages that may import math/rand, for the jitter of their retries. Ids and keys are made of
 // crypto/rand everywhere. T4, CVE-2017-16031.
-var guessable = []string{"redisadapter", "redisadapter/rueidisdriver", "redisadapter/goredisdriver"}
+var guessable = []string{"client", "redisadapter", "redisadapter/rueidisdriver", "redisadapter/goredisdriver"}
 
 func TestImports_IDsCannotBeGuessed(t *testing.T) {
 	t.Parallel()
