@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command publish measures how many broadcasts a second one server publishes to Redis: it emits to a room that nobody is
 // in, never more at once than the publish queue holds, and prints messages per second and CPU microseconds per message.
 //

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -40,7 +39,7 @@ func (c *Child) Pause() {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		Need(c.t, "/proc, to see whether a process stands still")
 	}
-	c.p.signal(c.t, syscall.SIGSTOP)
+	c.p.pause(c.t)
 	Eventually(c.t, "the process stands still", func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.p.cmd.Process.Pid))
 		return err == nil && bytes.Contains(stat, []byte(") T "))
@@ -50,7 +49,7 @@ func (c *Child) Pause() {
 // Resume lets it go on after Pause.
 func (c *Child) Resume() {
 	c.t.Helper()
-	c.p.signal(c.t, syscall.SIGCONT)
+	c.p.resume(c.t)
 }
 
 // Within is Eventually with another limit, for what takes several processes to agree.

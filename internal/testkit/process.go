@@ -4,12 +4,10 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
-	"testing"
 )
 
-// starter takes commands to start. The thread that starts them must last as long as the process does, since its end is
-// what the children die of (Pdeathsig).
+// starter takes commands to start. The thread that starts them must last as long as the process does, since on Linux its
+// end is what the children die of.
 var starter = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
 	go startProcesses(work)
@@ -24,14 +22,14 @@ func startProcesses(work <-chan func()) {
 	}
 }
 
-// process is a child that dies with the test binary.
+// process is a child that dies with the test binary, where the system has that.
 type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has ended
 }
 
 func startProcess(cmd *exec.Cmd) (*process, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = mortal()
 	started := make(chan error)
 	starter() <- func() { started <- cmd.Start() }
 	if err := <-started; err != nil {
@@ -60,11 +58,4 @@ func (p *process) running() bool {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.ended
-}
-
-func (p *process) signal(t testing.TB, s syscall.Signal) {
-	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -174,14 +173,14 @@ func (r *Redis) Stop() {
 // Pause freezes it: its connections stay open and nothing is answered, until Resume.
 func (r *Redis) Pause() {
 	r.t.Helper()
-	r.cmd.signal(r.t, syscall.SIGSTOP)
+	r.cmd.pause(r.t)
 	r.paused = true
 }
 
 // Resume lets it go on after Pause.
 func (r *Redis) Resume() {
 	r.t.Helper()
-	r.cmd.signal(r.t, syscall.SIGCONT)
+	r.cmd.resume(r.t)
 	r.paused = false
 }
 
