@@ -29,7 +29,7 @@ var imports = map[string][]string{
 	"emitter":                    {"adapter", "parser", "redisadapter", "internal/event", "internal/rediswire"},
 	"client":                     {"engineio", "parser", "internal/event", "internal/ring"},
 	"relay":                      {"", "adapter", "parser"},
-	"cmd/sockeye":                {"relay", "", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/rediswire"},
+	"cmd/sockeye":                {"relay", "", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/mpack", "internal/rediswire"},
 	"interop":                    {},
 	"interop/faults":             {},
 	"interop/protocolserver":     {"", "engineio"},

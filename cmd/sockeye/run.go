@@ -59,7 +59,7 @@ func run(ctx context.Context, in invocation) int {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(in), versionCommand(in),
 		emitCommand(in), socketsCommand(in), roomsCommand(in),
-		joinCommand(in), leaveCommand(in), disconnectCommand(in))
+		joinCommand(in), leaveCommand(in), disconnectCommand(in), decodeCommand(in))
 	root.InitDefaultCompletionCmd()
 	checkArgs(root)
 
