@@ -85,6 +85,13 @@ func (r *Recorder) Losses() (lost, restored int) {
 	return len(r.lost), r.restored
 }
 
+// Errs gives the errors of Lost.
+func (r *Recorder) Errs() []error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lost)
+}
+
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(10*time.Second))

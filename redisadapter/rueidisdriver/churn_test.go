@@ -38,10 +38,10 @@ func TestCluster_Churn(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	testkit.Eventually(t, "all is whole", func() bool {
-		lost, restored := b.losses()
+		lost, restored := b.Losses()
 		return lost == restored
 	})
-	if lost, _ := b.losses(); lost == 0 {
+	if lost, _ := b.Losses(); lost == 0 {
 		t.Error("nothing was lost")
 	}
 	for _, want := range wants {

@@ -232,14 +232,14 @@ func TestCluster_ClientsKilled(t *testing.T) {
 	b := subscribed(t, d, redisadapter.Topics{Channels: []string{"classic"}, Sharded: chs})
 	killed := 0
 	for i, n := range c.Nodes {
-		lost, _ := b.losses()
+		lost, _ := b.Losses()
 		count, _ := n.Do("CLIENT", "KILL", "TYPE", "pubsub").(int64)
 		killed += int(count)
 		if count == 0 {
 			t.Fatalf("node %d has no subscriber", i)
 		}
 		testkit.Eventually(t, "the loss is told, and its end", func() bool {
-			l, restored := b.losses()
+			l, restored := b.Losses()
 			return l > lost && l == restored
 		})
 		for _, ch := range chs {

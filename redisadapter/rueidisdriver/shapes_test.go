@@ -16,6 +16,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/redistest"
 )
 
 // option is that of a driver that has a Redis for lost soon.
@@ -221,7 +222,7 @@ func TestDriver_Frozen(t *testing.T) {
 	b := subscribed(t, closing(t, d, err), redisadapter.Topics{Channels: []string{"c"}, Sharded: []string{"s"}})
 	mustAppend(t, d, "stream", "1")
 	redis.Pause()
-	testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.losses(); return lost == 1 })
+	testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.Losses(); return lost == 1 })
 	if errs := d.Publish(bounded(t), publications("c")); len(errs) != 1 || errs[0] == nil {
 		t.Errorf("frozen: %v", errs)
 	}
@@ -229,7 +230,7 @@ func TestDriver_Frozen(t *testing.T) {
 		t.Error("frozen: Read gives no error")
 	}
 	redis.Resume()
-	testkit.Eventually(t, "the end of the loss is told", func() bool { _, restored := b.losses(); return restored == 1 })
+	testkit.Eventually(t, "the end of the loss is told", func() bool { _, restored := b.Losses(); return restored == 1 })
 	b.reaches(t, "c", false)
 	b.reaches(t, "s", true)
 }
@@ -251,9 +252,9 @@ func TestDriver_Proxy(t *testing.T) {
 			} {
 				b.reaches(t, "c", false)
 				fault()
-				testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.losses(); return lost == i+1 })
+				testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.Losses(); return lost == i+1 })
 				p.Heal()
-				testkit.Eventually(t, "the end of the loss is told", func() bool { _, restored := b.losses(); return restored == i+1 })
+				testkit.Eventually(t, "the end of the loss is told", func() bool { _, restored := b.Losses(); return restored == i+1 })
 			}
 			b.reaches(t, "c", false)
 		})
@@ -313,7 +314,7 @@ func TestSubscription_Forbidden(t *testing.T) {
 
 // slow is a receiver that is behind.
 type slow struct {
-	recorder
+	redistest.Recorder
 
 	entered chan struct{}
 	release chan struct{}
@@ -322,7 +323,7 @@ type slow struct {
 func (s *slow) Message(pattern, channel, payload string) {
 	s.entered <- struct{}{}
 	<-s.release
-	s.recorder.Message(pattern, channel, payload)
+	s.Recorder.Message(pattern, channel, payload)
 }
 
 // A receiver that is behind for longer than a Redis may be silent is not taken for a silent Redis.
@@ -354,8 +355,8 @@ func TestSubscription_Behind(t *testing.T) {
 	if err := <-added; err != nil {
 		t.Error(err)
 	}
-	if lost, _ := r.losses(); lost != 0 {
-		t.Errorf("lost: %v", r.lost)
+	if lost, _ := r.Losses(); lost != 0 {
+		t.Errorf("lost: %v", r.Errs())
 	}
 }
 

@@ -91,17 +91,6 @@ func checkStreams(t *testing.T, d redisadapter.StreamDriver, stream string) {
 	}
 }
 
-func TestDriver_Streams(t *testing.T) {
-	t.Parallel()
-	redis := testkit.StartRedis(t)
-	for name, url := range map[string]string{"RESP3": redis.URL(), "RESP2": redis.URL() + "?protocol=2"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			checkStreams(t, newStreamDriver(t, url), name)
-		})
-	}
-}
-
 func TestDriver_Read_Waits(t *testing.T) {
 	t.Parallel()
 	redis := testkit.StartRedis(t)

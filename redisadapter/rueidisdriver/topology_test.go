@@ -11,22 +11,23 @@ import (
 
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
+	"github.com/sockeye-io/sockeye/redisadapter/redistest"
 )
 
 // bundle is a driver with a subscription.
 type bundle struct {
 	redisadapter.StreamDriver
 	redisadapter.Subscription
-	*recorder
+	*redistest.Recorder
 
 	sent atomic.Int64
 }
 
 func subscribed(t *testing.T, d redisadapter.StreamDriver, topics redisadapter.Topics) *bundle {
 	t.Helper()
-	b := &bundle{StreamDriver: d, recorder: &recorder{}}
+	b := &bundle{StreamDriver: d, Recorder: &redistest.Recorder{}}
 	var err error
-	if b.Subscription, err = d.Subscribe(bounded(t), b.recorder); err != nil {
+	if b.Subscription, err = d.Subscribe(bounded(t), b.Recorder); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Add(bounded(t), topics); err != nil {
@@ -46,7 +47,7 @@ func (b *bundle) reaches(t *testing.T, channel string, sharded bool) {
 		_ = b.Publish(bounded(t), []redisadapter.Publication{ // it is tried again
 			{Channel: channel, Payload: []byte(payload), Sharded: sharded},
 		})
-		return slices.ContainsFunc(b.got(), func(m string) bool {
+		return slices.ContainsFunc(b.Got(), func(m string) bool {
 			var n int64
 			fields := strings.Fields(m)
 			_, err := fmt.Sscan(fields[len(fields)-1], &n)
@@ -58,15 +59,15 @@ func (b *bundle) reaches(t *testing.T, channel string, sharded bool) {
 // quiet fails when anything was lost.
 func (b *bundle) quiet(t *testing.T) {
 	t.Helper()
-	if lost, _ := b.losses(); lost != 0 {
-		t.Errorf("lost: %v", b.lost)
+	if lost, _ := b.Losses(); lost != 0 {
+		t.Errorf("lost: %v", b.Errs())
 	}
 }
 
 func (b *bundle) lostOnce(t *testing.T) {
 	t.Helper()
-	testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.losses(); return lost > 0 })
-	testkit.Eventually(t, "the end of the loss is told", func() bool { lost, restored := b.losses(); return lost == restored })
+	testkit.Eventually(t, "the loss is told", func() bool { lost, _ := b.Losses(); return lost > 0 })
+	testkit.Eventually(t, "the end of the loss is told", func() bool { lost, restored := b.Losses(); return lost == restored })
 }
 
 // channelsOn gives channels whose slots Nodes[i] has.
