@@ -383,3 +383,9 @@ func subscribe(t *testing.T, r *testkit.Redis, verb, channel string) {
 		t.Fatalf("subscribe: %q, %v", head, err)
 	}
 }
+
+func (v *visitor) rename(name string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.name = name
+}

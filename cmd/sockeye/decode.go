@@ -144,7 +144,7 @@ func (o *decodeOptions) decode(w io.Writer, input []byte) error {
 		return errors.New("there is no message in the input")
 	}
 	if d.pending > 0 {
-		fmt.Fprintf(&out, "the input ends, and %d attachments are missing\n", d.pending)
+		fmt.Fprintf(&out, "the input ends; attachments that are missing: %d\n", d.pending)
 		d.bad = true
 	}
 	if _, err := w.Write(out.Bytes()); err != nil {

@@ -165,7 +165,7 @@ func (d *decoder) packetText(from, to int) {
 		return
 	}
 	if d.pending > 0 {
-		d.wrong(from, "%d attachments of the packet before are missing", d.pending)
+		d.wrong(from, "attachments of the packet before that are missing: %d", d.pending)
 		d.pending = 0
 	}
 	d.line(from, 0, b[from:from+1], "Socket.IO packet: "+packetTypes[t])

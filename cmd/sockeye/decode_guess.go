@@ -52,11 +52,11 @@ func guessJSON(b []byte) string {
 		return kindStream
 	case has("uid") && has("nsp") || has("type") && has("data") && !has("requestId") && has("nsp"):
 		return kindSharded
-	case has("type") && (n.get("type").text == "8" || n.get("type").text == "9" || n.get("type").text == "6" && !has("uid")):
+	case has("type") && (n.get("type").text == "8" || n.get("type").text == "9" || n.get("type").text == "6" && !has("uid") && !has("sid")):
 		return kindResponse
 	case has("type") && !has("clientCount"):
 		return kindRequest
-	case has("requestId"), has("requestid"):
+	case has("requestId"), has("requestid"), has("sockets"), has("clients"), has("rooms"), has("data"):
 		return kindResponse
 	}
 	return ""

@@ -107,10 +107,10 @@ func TestDecode_Attachments(t *testing.T) {
 			t.Errorf("%s: exit %d, %s%s", name, code, errs, out)
 		}
 	}
-	if code, out, _ := decoded(t, head); code != exitError || !strings.Contains(out, "1 attachments are missing") {
+	if code, out, _ := decoded(t, head); code != exitError || !strings.Contains(out, "attachments that are missing: 1") {
 		t.Errorf("exit %d, %s", code, out)
 	}
-	if code, out, _ := decoded(t, head+"\n42[\"a\"]"); code != exitError || !strings.Contains(out, "are missing") {
+	if code, out, _ := decoded(t, head+"\n42[\"a\"]"); code != exitError || !strings.Contains(out, "that are missing: 1") {
 		t.Errorf("exit %d, %s", code, out)
 	}
 }

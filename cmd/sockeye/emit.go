@@ -35,6 +35,9 @@ not all have acknowledged.` + targetHelp,
   sockeye emit --redis redis://127.0.0.1:6379 --ack --timeout 2s ping`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if parser.Reserved(args[0]) {
+				return usagef("%q is an event that only the protocol may send", args[0])
+			}
 			values, err := arguments(args[1:], text)
 			if err != nil {
 				return err
