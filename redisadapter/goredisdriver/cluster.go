@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -36,9 +37,9 @@ type cluster struct {
 
 // table is who owns what. It does not change.
 type table struct {
-	owners [slots]*node // nil where nobody does
-	all    []*node      // masters
-	known  []*node      // masters and replicas
+	owners [redisproto.Slots]*node // nil where nobody does
+	all    []*node                 // masters
+	known  []*node                 // masters and replicas
 }
 
 func newCluster(d *driver, o *redis.ClusterOptions) *cluster {
@@ -102,7 +103,7 @@ func (c *cluster) owner(ctx context.Context, key string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	slot := slotOf(key)
+	slot := redisproto.Slot(key)
 	if n := t.owners[slot]; n != nil {
 		return n, nil
 	}
@@ -125,7 +126,7 @@ func (c *cluster) masters(ctx context.Context) ([]*node, error) {
 
 func (c *cluster) moved(key, addr string) *node {
 	n := c.at(addr)
-	for slot := slotOf(key); ; {
+	for slot := redisproto.Slot(key); ; {
 		old := c.now.Load()
 		if old == nil || old.owners[slot] == n {
 			return n
@@ -270,7 +271,7 @@ func (c *cluster) seeds() []*node {
 func (c *cluster) read(list []redis.ClusterSlot, origin string) (*table, error) {
 	t := &table{}
 	for _, r := range list {
-		if len(r.Nodes) == 0 || r.Start < 0 || r.End >= slots {
+		if len(r.Nodes) == 0 || r.Start < 0 || r.End >= redisproto.Slots {
 			continue
 		}
 		for i, a := range r.Nodes {

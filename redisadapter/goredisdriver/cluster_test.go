@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
@@ -32,7 +33,7 @@ func TestDriver_Cluster(t *testing.T) {
 	owners := map[int]bool{}
 	for _, name := range names {
 		owners[c.Owner(c.Slot(name), 0)] = true
-		if got := slotOf(name); got != c.Slot(name) {
+		if got := redisproto.Slot(name); got != c.Slot(name) {
 			t.Errorf("slot of %q is %d, want %d", name, got, c.Slot(name))
 		}
 	}

@@ -134,15 +134,3 @@ func TestNew_Errors(t *testing.T) {
 		}
 	}
 }
-
-func TestSlotOf(t *testing.T) {
-	t.Parallel()
-	// Protocol: the first is the example of the specification, the others are answers of CLUSTER KEYSLOT.
-	for key, want := range map[string]int{
-		"123456789": 0x31c3 % slots, "": 0, "foo": 12182, "{foo}": 12182, "a{foo}b{bar}": 12182, "foo{}{bar}": 8363,
-	} {
-		if got := slotOf(key); got != want {
-			t.Errorf("slot of %q is %d, want %d", key, got, want)
-		}
-	}
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -133,7 +134,7 @@ func (d *driver) open(ctx context.Context, o *redis.Options) (*line, error) {
 	if err != nil {
 		return nil, &undialed{err}
 	}
-	abrupt(nc)
+	redisproto.Abrupt(nc)
 	c := &conn{Conn: nc}
 	c.read.Store(now())
 	c.unbind = context.AfterFunc(d.ctx, func() { _ = nc.Close() }) // it is lost anyway
@@ -145,17 +146,6 @@ func (d *driver) open(ctx context.Context, o *redis.Options) (*line, error) {
 	mine.Dialer = l.give
 	l.client = redis.NewClient(&mine)
 	return l, nil
-}
-
-// abrupt makes a connection end at once when it is closed. The system would otherwise go on trying to deliver what Redis did
-// not confirm, for minutes, and what is taken to be lost, and was sent again, would arrive after all.
-func abrupt(nc net.Conn) {
-	if wrapper, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = wrapper.NetConn()
-	}
-	if c, ok := nc.(interface{ SetLinger(sec int) error }); ok {
-		_ = c.SetLinger(0) // it has ended, then
-	}
 }
 
 // give gives the connection once: what go-redis would dial when it is lost is not the same any more.

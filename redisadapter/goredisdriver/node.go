@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -254,18 +255,10 @@ func isReply(err error) bool {
 	return errors.As(err, &e)
 }
 
-// passing are the errors by which Redis refuses a command that it may accept later.
-var passing = []string{
-	"NOREPLICAS", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "BUSY ", "MOVED", "ASK",
-}
-
+// refused tells whether Redis has refused a command that it, or another node, may accept later.
 func refused(err error) bool {
-	for _, prefix := range passing {
-		if redis.HasErrorPrefix(err, prefix) {
-			return true
-		}
-	}
-	return false
+	var e redis.Error
+	return errors.As(err, &e) && (redisproto.Passing(e.Error()) || redisproto.Redirected(e.Error()))
 }
 
 // wrongPlace tells whether a Redis has refused a command that another one would take.

@@ -1,5 +1,7 @@
 package goredisdriver
 
+import "github.com/sockeye-io/sockeye/internal/redisproto"
+
 // parts are topics by link, kind and, in a cluster, slot: what may be in one command.
 type parts struct {
 	sharded bool
@@ -18,7 +20,7 @@ func newParts(sharded bool) *parts { return &parts{sharded: sharded, of: map[par
 func (p *parts) add(l *link, k key) {
 	at := part{l: l, kind: k.kind}
 	if p.sharded && k.kind == shardKind {
-		at.slot = slotOf(k.name)
+		at.slot = redisproto.Slot(k.name)
 	}
 	if _, ok := p.of[at]; !ok {
 		p.order = append(p.order, at)

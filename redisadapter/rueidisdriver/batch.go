@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/redis/rueidis"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -113,7 +113,7 @@ func (d *driver) ask(
 func unsent(err error) error {
 	undialed := (*dialError)(nil)
 	reply := refusal(err)
-	if errors.As(err, &undialed) || reply != "" && (passing(reply) || redirected(reply)) {
+	if errors.As(err, &undialed) || reply != "" && (redisproto.Passing(reply) || redisproto.Redirected(reply)) {
 		return fmt.Errorf("%w: %w", redisadapter.ErrNotSent, err)
 	}
 	return err
@@ -125,22 +125,6 @@ func refusal(err error) string {
 		return reply.Error()
 	}
 	return ""
-}
-
-// passing tells whether an error reply is about the state of Redis, which may be another one soon, and not about the
-// command.
-func passing(reply string) bool {
-	code, _, _ := strings.Cut(reply, " ")
-	switch code {
-	case "NOREPLICAS", "LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "OOM", "BUSY":
-		return true
-	}
-	return false
-}
-
-// redirected tells whether an error reply names another node.
-func redirected(reply string) bool {
-	return strings.HasPrefix(reply, "MOVED ") || strings.HasPrefix(reply, "ASK ")
 }
 
 func all(n int, err error) []error {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -185,7 +186,7 @@ func (l *link) tell(c rueidis.DedicatedClient, changes []change) error {
 // forbidden tells whether Redis will never take a subscription.
 func forbidden(err error) bool {
 	reply := refusal(err)
-	return reply != "" && !passing(reply)
+	return reply != "" && !redisproto.Passing(reply)
 }
 
 // forget forgets topics that Redis does not take, so that the others are not lost with them. s.mu is held.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
@@ -30,7 +31,7 @@ func TestCluster_Churn(t *testing.T) {
 		case 3:
 			c.Nodes[rand.IntN(3)].Do("CLIENT", "KILL", "TYPE", "pubsub")
 		default:
-			slot := slotOf(fmt.Sprint("w", rand.IntN(workers), "-", rand.IntN(each)))
+			slot := redisproto.Slot(fmt.Sprint("w", rand.IntN(workers), "-", rand.IntN(each)))
 			from := c.Owner(slot, 0)
 			c.Move(slot, from, (from+1)%3)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -23,11 +24,11 @@ type cluster struct {
 	turn  chan struct{} // held by the one who asks for the slots
 
 	mu      sync.Mutex
-	nodes   map[string]*node // by address; they stay
-	masters []*node          // those that have slots
-	slots   [slots]*node     // nil where nobody has it
-	chosen  *node            // for channels and patterns
-	version uint64           // counts what was learned
+	nodes   map[string]*node        // by address; they stay
+	masters []*node                 // those that have slots
+	slots   [redisproto.Slots]*node // nil where nobody has it
+	chosen  *node                   // for channels and patterns
+	version uint64                  // counts what was learned
 }
 
 var (
@@ -134,7 +135,7 @@ func (c *cluster) adopt(v *view) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.version++
-	c.slots = [slots]*node{}
+	c.slots = [redisproto.Slots]*node{}
 	c.masters = nil
 	for _, r := range v.ranges {
 		n := c.node(r.addr)
@@ -358,7 +359,7 @@ func (v *view) read(r rueidis.RedisResult, asked string) error {
 		}
 		first, err1 := entry[0].AsInt64()
 		last, err2 := entry[1].AsInt64()
-		if err := errors.Join(err1, err2); err != nil || first < 0 || last >= slots {
+		if err := errors.Join(err1, err2); err != nil || first < 0 || last >= redisproto.Slots {
 			return errors.Join(errReply, err)
 		}
 		for i, m := range entry[2:] {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -43,7 +44,7 @@ func (l *link) subscribe(c rueidis.DedicatedClient, t redisadapter.Topics) (refu
 			if err == nil {
 				continue
 			}
-			if l.s.d.cluster == nil || !l.elsewhere(slotOf(some[i][0]), err) {
+			if l.s.d.cluster == nil || !l.elsewhere(redisproto.Slot(some[i][0]), err) {
 				return nil, err
 			}
 			refused = append(refused, some[i]...)
@@ -60,7 +61,7 @@ func (l *link) elsewhere(slot int, err error) bool {
 		l.s.mu.Unlock()
 		return true
 	}
-	return passing(refusal(err))
+	return redisproto.Passing(refusal(err))
 }
 
 // unsubscribe unsubscribes from topics. refused are the Sharded channels whose slots are elsewhere, which is as good.
@@ -102,7 +103,7 @@ func (l *link) bySlot(channels []string) [][]string {
 	at := map[int]int{}
 	var groups [][]string
 	for _, channel := range channels {
-		slot := slotOf(channel)
+		slot := redisproto.Slot(channel)
 		i, there := at[slot]
 		if !there || len(groups[i]) >= chunk {
 			i = len(groups)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -211,7 +212,7 @@ func (d *driver) at(ctx context.Context, key string) (*node, error) {
 	if d.cluster == nil {
 		return d.publisher, nil
 	}
-	return d.cluster.owner(ctx, slotOf(key))
+	return d.cluster.owner(ctx, redisproto.Slot(key))
 }
 
 // track notes a connection until it is closed.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
@@ -176,7 +177,7 @@ func TestCluster_MasterFrozen(t *testing.T) {
 		b.reaches(t, ch, true)
 	}
 	b.reaches(t, "classic", false)
-	testkit.Eventually(t, "all know that the replica has the slot", func() bool { return c.Owner(slotOf(chs[0]), 1) == 3 })
+	testkit.Eventually(t, "all know that the replica has the slot", func() bool { return c.Owner(redisproto.Slot(chs[0]), 1) == 3 })
 	mustAppend(t, d, chs[0], "2")
 	c.Nodes[0].Resume()
 	testkit.Eventually(t, "the old master follows", func() bool { return c.Nodes[0].Info("replication", "role") == "slave" })
@@ -215,7 +216,7 @@ func TestCluster_SilentMove(t *testing.T) {
 	s.mu.Lock()
 	s.sharded[ch].leaving[ch] = 1 // the driver takes what Redis says for its own doing
 	s.mu.Unlock()
-	c.Move(slotOf(ch), 0, 1)
+	c.Move(redisproto.Slot(ch), 0, 1)
 	b.lostOnce(t)
 	b.reaches(t, ch, true)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -88,7 +89,7 @@ func (n *node) dialer(
 		if err != nil {
 			return nil, &dialError{err}
 		}
-		abrupt(nc)
+		redisproto.Abrupt(nc)
 		c := &boundConn{Conn: nc, n: n, addr: addr, live: live}
 		if !n.d.track(c) {
 			_ = nc.Close() // the driver is closed
@@ -106,17 +107,6 @@ func (n *node) dial(ctx context.Context, addr string, dialer *net.Dialer, config
 		return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", addr)
 	default:
 		return dialer.DialContext(ctx, "tcp", addr)
-	}
-}
-
-// abrupt makes a connection end at once when it is closed. The system would otherwise go on trying to deliver what Redis did
-// not confirm, for minutes, and what is taken to be lost, and was sent again, would arrive after all.
-func abrupt(nc net.Conn) {
-	if wrapper, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		nc = wrapper.NetConn()
-	}
-	if c, ok := nc.(interface{ SetLinger(sec int) error }); ok {
-		_ = c.SetLinger(0) // it has ended, then
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 )
 
 const maxAttempts = 4 // of a command that is redirected
@@ -82,7 +84,7 @@ func (c *cluster) divide(ctx context.Context, b batch, rest []int, asks map[int]
 func (c *cluster) target(ctx context.Context, b batch, i int) (*node, error) {
 	if b.key != nil {
 		if key, ok := b.key(i); ok {
-			return c.owner(ctx, slotOf(key))
+			return c.owner(ctx, redisproto.Slot(key))
 		}
 	}
 	return c.home(ctx)
@@ -104,7 +106,7 @@ func (c *cluster) collect(ctx context.Context, b batch, shares []share, errs []e
 			if b.key != nil {
 				key, keyed = b.key(i)
 			}
-			if next, asking := c.follow(s.node, slotOf(key), err); keyed && next != nil {
+			if next, asking := c.follow(s.node, redisproto.Slot(key), err); keyed && next != nil {
 				if asking {
 					if asks == nil {
 						asks = map[int]*node{}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -64,7 +65,7 @@ func (d *driver) Read(
 		if d.cluster == nil {
 			break
 		}
-		other, ask := d.cluster.follow(n, slotOf(stream), err)
+		other, ask := d.cluster.follow(n, redisproto.Slot(stream), err)
 		if other == nil {
 			_ = d.cluster.learn(ctx, nil, d.cluster.seen()) // what is known stays, for the next time
 			break

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -179,7 +180,7 @@ func (s *subscription) adopt(channels []string) {
 	parts := map[*link]*change{}
 	for _, channel := range channels {
 		l := s.sharded[channel]
-		if owner, _ := s.d.cluster.known(slotOf(channel)); l == nil && owner != nil {
+		if owner, _ := s.d.cluster.known(redisproto.Slot(channel)); l == nil && owner != nil {
 			l = s.shard(owner)
 		}
 		if l == nil {

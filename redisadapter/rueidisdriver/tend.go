@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -85,7 +86,7 @@ func (s *subscription) probe() {
 		} else {
 			var gone []string
 			for channel := range l.sharded {
-				if !v.has(slotOf(channel), l.node.addr) {
+				if !v.has(redisproto.Slot(channel), l.node.addr) {
 					gone = append(gone, channel)
 				}
 			}
@@ -115,7 +116,7 @@ func (s *subscription) sort() bool {
 		}
 		var gone []string
 		for channel := range l.sharded {
-			if owner, _ := s.d.cluster.known(slotOf(channel)); owner != nil && owner != l.node {
+			if owner, _ := s.d.cluster.known(redisproto.Slot(channel)); owner != nil && owner != l.node {
 				gone = append(gone, channel)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/redisproto"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/redistest"
@@ -74,7 +75,7 @@ func (b *bundle) lostOnce(t *testing.T) {
 func channelsOn(c *testkit.Cluster, i, n int) []string {
 	var list []string
 	for k := 0; len(list) < n; k++ {
-		if ch := fmt.Sprint("ch", k); c.Owner(slotOf(ch), i) == i {
+		if ch := fmt.Sprint("ch", k); c.Owner(redisproto.Slot(ch), i) == i {
 			list = append(list, ch)
 		}
 	}
@@ -82,16 +83,6 @@ func channelsOn(c *testkit.Cluster, i, n int) []string {
 }
 
 func clusterURL(c *testkit.Cluster) string { return "redis+cluster://" + strings.Join(c.Addrs(), ",") }
-
-func TestSlotOf(t *testing.T) {
-	t.Parallel()
-	c := testkit.StartRedis(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t))
-	for _, key := range []string{"", "a", "123456789", "{user}.1", "a{}b", "{{b}}", "a{b", "}{", "\x00\xff#*", strings.Repeat("x", 999)} {
-		if want := c.Do("CLUSTER", "KEYSLOT", key); want != int64(slotOf(key)) {
-			t.Errorf("%q: %d, want %d", key, slotOf(key), want)
-		}
-	}
-}
 
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -206,7 +197,7 @@ func TestCluster_MasterKilled(t *testing.T) {
 		b.reaches(t, ch, true)
 	}
 	b.reaches(t, "classic", false)
-	testkit.Eventually(t, "all know that the replica has the slot", func() bool { return c.Owner(slotOf(chs[0]), 1) == 3 })
+	testkit.Eventually(t, "all know that the replica has the slot", func() bool { return c.Owner(redisproto.Slot(chs[0]), 1) == 3 })
 	testkit.Eventually(t, "the stream takes entries", func() bool {
 		_, errs := d.Append(bounded(t), appends(chs[0], "2"))
 		return errs == nil

@@ -1,4 +1,4 @@
-package rueidisdriver
+package redisproto
 
 import (
 	"crypto/tls"
@@ -30,7 +30,7 @@ func TestAbrupt(t *testing.T) {
 		}
 		defer peer.Close()
 		c := wrap(nc)
-		abrupt(c)
+		Abrupt(c)
 		_ = c.Close()
 		if _, err := peer.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%s: the other side sees %v", name, err)
@@ -38,7 +38,7 @@ func TestAbrupt(t *testing.T) {
 	}
 	one, other := net.Pipe()
 	defer other.Close()
-	abrupt(one) // of no effect
+	Abrupt(one) // of no effect
 	if err := one.Close(); err != nil {
 		t.Error(err)
 	}

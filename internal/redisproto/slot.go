@@ -1,8 +1,9 @@
-package rueidisdriver
+package redisproto
 
 import "strings"
 
-const slots = 16384
+// Slots is how many slots a Redis Cluster has.
+const Slots = 16384
 
 // crcTable is that of CRC16-XMODEM for half bytes.
 var crcTable = [16]uint16{
@@ -10,13 +11,13 @@ var crcTable = [16]uint16{
 	0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef,
 }
 
-// slotOf gives the slot of a key or a channel: that of what is in its first braces, where there is something.
+// Slot gives the slot of a key or a channel: that of what is in its first braces, where there is something.
 //
 // Protocol: Redis Cluster specification, "Hash tags"
-func slotOf(key string) int {
-	if open := strings.IndexByte(key, '{'); open >= 0 {
-		if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
-			key = key[open+1 : open+1+n]
+func Slot(key string) int {
+	if _, rest, ok := strings.Cut(key, "{"); ok {
+		if tag, _, closed := strings.Cut(rest, "}"); closed && tag != "" {
+			key = tag
 		}
 	}
 	var crc uint16
@@ -25,5 +26,5 @@ func slotOf(key string) int {
 		crc = crc<<4 ^ crcTable[byte(crc>>12)^b>>4]
 		crc = crc<<4 ^ crcTable[byte(crc>>12)^b&15]
 	}
-	return int(crc) % slots
+	return int(crc) % Slots
 }
