@@ -82,12 +82,18 @@ func (d *decoder) bytes(from, to int) {
 }
 
 func (d *decoder) attachment(from, to int) {
-	d.line(from, 1, d.b[from:to], "attachment, "+bytesOf(to-from))
-	if d.pending == 0 {
-		d.wrong(from, "no packet before this waits for an attachment")
-		return
+	what := "attachment, " + bytesOf(to-from)
+	first := d.messages == 1 && d.pending == 0 && !d.packets
+	if first {
+		what += ", of a packet before the input"
 	}
-	d.pending--
+	d.line(from, 1, d.b[from:to], what)
+	switch {
+	case d.pending > 0:
+		d.pending--
+	case !first:
+		d.wrong(from, "no packet before this waits for an attachment")
+	}
 }
 
 // enginePacket takes the text of an Engine.IO packet.
@@ -103,7 +109,7 @@ func (d *decoder) enginePacket(from, to int) {
 	}
 	t := eio.Type(c - '0')
 	if c < '0' || t > eio.Noop {
-		d.wrong(from, "%s is no type of an Engine.IO packet, which are 0 to 6", quoted(string(d.b[from:from+1])))
+		d.wrong(from, "%s is no type of an Engine.IO packet, which are 0 to 6", d.character(from))
 		return
 	}
 	d.line(from, 0, d.b[from:from+1], "Engine.IO packet: "+t.String())
@@ -161,7 +167,7 @@ func (d *decoder) packetText(from, to int) {
 	b := d.b[:to]
 	t := parser.Type(b[from] - '0')
 	if b[from] < '0' || t > parser.BinaryAck {
-		d.wrong(from, "%s is no type of a Socket.IO packet, which are 0 to 6", quoted(string(b[from:from+1])))
+		d.wrong(from, "%s is no type of a Socket.IO packet, which are 0 to 6", d.character(from))
 		return
 	}
 	if d.pending > 0 {
@@ -190,7 +196,13 @@ func (d *decoder) packetText(from, to int) {
 		return
 	}
 	d.checkPacket(b[from:], from)
-	d.pending = attachments
+	d.pending, d.packets = attachments, true
+}
+
+// character shows the one that begins there.
+func (d *decoder) character(at int) string {
+	_, size := utf8.DecodeRune(d.b[at:])
+	return quoted(string(d.b[at : at+size]))
 }
 
 func digitsEnd(b []byte, i int) int {

@@ -18,6 +18,7 @@ type decoder struct {
 	messages int
 	bad      bool // something was wrong
 	pending  int  // attachments that are still to come
+	packets  bool // a packet has come
 
 	b      []byte // the message, or the part of it that is encoded once more
 	w      *tabwriter.Writer

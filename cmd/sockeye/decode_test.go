@@ -107,6 +107,12 @@ func TestDecode_Attachments(t *testing.T) {
 			t.Errorf("%s: exit %d, %s%s", name, code, errs, out)
 		}
 	}
+	if code, out, _ := decoded(t, "bAQID"); code != exitOK || !strings.Contains(out, "before the input") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+	if code, out, _ := decoded(t, "42[\"a\"]\nbAQID"); code != exitError || !strings.Contains(out, "wrong at 0: no packet") {
+		t.Errorf("exit %d, %s", code, out)
+	}
 	if code, out, _ := decoded(t, head); code != exitError || !strings.Contains(out, "attachments that are missing: 1") {
 		t.Errorf("exit %d, %s", code, out)
 	}
@@ -129,6 +135,13 @@ func TestDecode_Malformed(t *testing.T) {
 		{`42["connect"]`, "", 1},
 		{`45["a"]`, "", 2},
 		{`49["a"]`, "", 1},
+		{"4€", "", 1},
+		{"\x00\x09", kindPolling, 0},
+		{"\x00\x02\xff4", kindPolling, 0},
+		{"\x02\x01\xff4", kindPolling, 2},
+		{"42[\"a\"]\x1e", kindPolling, 8},
+		{"3:4\xff", kindPolling, 3},
+		{"9:42", "", 0},
 		{`7`, kindEIO, 0},
 		{`4`, kindSIO, -1},
 		{"b!!", "", 1},
