@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Errors of questions and of adapters.
@@ -148,6 +149,7 @@ type Request struct {
 	queue  []Response
 	closed bool
 	tally  tally
+	again  Recount
 	local  map[string]struct{} // sockets of this server that have not answered
 	lost   []string            // sockets of this server that left
 	asks   []*ask              // of this server's sockets
@@ -175,6 +177,22 @@ func (q *Request) Name(servers ...string) {
 func (q *Request) Expect(servers int) {
 	q.mu.Lock()
 	q.tally.expect(servers)
+	q.mu.Unlock()
+	q.wake()
+}
+
+// Recount counts other servers that may be named, and tells which of them are known: those that are there, and those that
+// are silent.
+type Recount func(ctx context.Context) (servers int, live, silent []string, err error)
+
+// Audience is Expect where only the number of those that hear the question is known: others that are never named, and
+// counted that may be. Servers that were named may be among these, or have closed before they were counted. So, when one of
+// the named ones closes in order before it is heard, one more that is not named is waited for, unless again, which
+// Wait calls after a moment and may be nil, counts fewer.
+func (q *Request) Audience(others, counted int, again Recount) {
+	q.mu.Lock()
+	q.tally.audience(others, counted)
+	q.again = again
 	q.mu.Unlock()
 	q.wake()
 }
@@ -241,9 +259,11 @@ func (q *Request) gone(server string, inOrder bool) {
 // answered. When ctx ends, the table is closed, or sockets of this server or other servers left without an answer,
 // it returns an *Incomplete. The request is closed then, and each is not called any more.
 func (q *Request) Wait(ctx context.Context, each func(Response)) error {
+	again := recounting{pause: recountAfter}
+	defer again.stop()
 	for {
 		var cause error
-		switch complete, closed := q.drain(each); {
+		switch complete, closed, doubtful := q.drain(each); {
 		case complete:
 			cause = errLeft
 		case closed:
@@ -254,6 +274,9 @@ func (q *Request) Wait(ctx context.Context, each func(Response)) error {
 			select {
 			case <-q.signal:
 			case <-ctx.Done():
+			case <-again.due(doubtful):
+				q.count(ctx)
+				again.next()
 			}
 			continue
 		}
@@ -261,6 +284,55 @@ func (q *Request) Wait(ctx context.Context, each func(Response)) error {
 		q.drain(each) // what came in between
 		return q.result(cause)
 	}
+}
+
+const (
+	recountAfter = 40 * time.Millisecond // twice; what is known of a server is not older than half of it, usually
+	recountSlow  = time.Second
+)
+
+// recounting says when servers are to be counted again.
+type recounting struct {
+	timer *time.Timer
+	pause time.Duration
+	n     int
+}
+
+func (r *recounting) due(wanted bool) <-chan time.Time {
+	switch {
+	case !wanted:
+		return nil
+	case r.timer == nil:
+		r.timer = time.NewTimer(r.pause)
+	}
+	return r.timer.C
+}
+
+func (r *recounting) next() {
+	if r.n++; r.n >= 2 {
+		r.pause = min(2*r.pause, recountSlow)
+	}
+	r.timer.Reset(r.pause)
+}
+
+func (r *recounting) stop() {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// count counts again. Where that fails what was counted before stands.
+func (q *Request) count(ctx context.Context) {
+	q.mu.Lock()
+	again := q.again
+	q.mu.Unlock()
+	counted, live, silent, err := again(ctx)
+	if err != nil {
+		return
+	}
+	q.mu.Lock()
+	q.tally.recounted(counted, live, silent)
+	q.mu.Unlock()
 }
 
 // Close ends the request: what comes for it from now on is ignored.
@@ -325,19 +397,21 @@ func (q *Request) left(id string) {
 	q.wake()
 }
 
-// drain hands over what is queued and tells whether all have answered before, and whether it was closed before.
-func (q *Request) drain(each func(Response)) (complete, closed bool) {
+// drain hands over what is queued and tells whether all have answered before, whether it was closed before, and whether
+// servers are to be counted again.
+func (q *Request) drain(each func(Response)) (complete, closed, doubtful bool) {
 	q.mu.Lock()
 	batch := q.queue
 	q.queue = nil
 	t := &q.tally
 	complete = t.known && t.answers+t.forgiven+len(q.lost) >= t.sockets && t.short(false) == 0
 	closed = q.closed
+	doubtful = q.again != nil && t.doubtful()
 	q.mu.Unlock()
 	for i := range batch {
 		each(batch[i])
 	}
-	return complete, closed
+	return complete, closed, doubtful
 }
 
 // errLeft is the cause of a request that ended since nobody is waited for any more.
@@ -356,10 +430,10 @@ func (q *Request) result(cause error) error {
 	if short > 0 || t.forgiven > 0 {
 		e.MissingServers = t.missing()
 	}
-	named, excused, unheard := t.named()
-	e.SilentServers = max(short-unheard, 0)
+	a := t.sum()
+	e.SilentServers = max(short-a.unheard, 0)
 	if q.of == OfServers {
-		e.Expected, e.Received = named-excused+t.others, t.heard
+		e.Expected, e.Received = a.named-a.excused+t.unnamed(a), t.heard
 	}
 	if cause == errLeft { //nolint:errorlint // it is never wrapped
 		e.Err = ErrSocketLeft
