@@ -133,8 +133,7 @@ func (a *asker) broadcastWithAck(
 	if err := a.AskFor(q, p, o); err != nil {
 		return err
 	}
-	others, failed := a.publishCounted(ctx, q, payload)
-	q.Expect(others)
+	failed := a.publishCounted(ctx, q, payload)
 	received := 0
 	err = q.Wait(ctx, func(r adapter.Response) {
 		received++
@@ -155,34 +154,41 @@ func remaining(ctx context.Context) time.Duration {
 	return 0
 }
 
-// publishCounted publishes a question and counts the other servers that got it: none, and an error, while Redis is
-// unavailable.
-func (a *asker) publishCounted(ctx context.Context, q *adapter.Request, payload []byte) (others int, err error) {
-	if err := a.b.pub.health(); err != nil {
-		return 0, err
+// publishCounted publishes a question and makes q wait for the other servers that get it: with an error for none but those
+// that are known, and for none while Redis is unavailable. They are counted before, since one that opens the
+// namespace in between may answer, but one that opens it later never does.
+func (a *asker) publishCounted(ctx context.Context, q *adapter.Request, payload []byte) error {
+	err := a.b.pub.health()
+	if err == nil {
+		a.summon(q)
+		_, failed := a.others(ctx, q)
+		err = errors.Join(a.b.pub.wait(ctx, a.b.publication(a.common, payload)), failed)
 	}
-	named := a.summon(q)
-	if err := a.b.pub.wait(ctx, a.b.publication(a.common, payload)); err != nil {
-		return 0, err
+	if err != nil {
+		q.Expect(0)
 	}
-	return a.others(ctx, q, named)
+	return err
 }
 
 // summon makes q wait for those servers that are known by name, before it is asked.
-func (a *asker) summon(q *adapter.Request) []string {
-	if a.k == nil {
-		return nil
+func (a *asker) summon(q *adapter.Request) {
+	if a.k != nil {
+		a.k.summon(q, false)
 	}
-	return a.k.summon(q, &a.requests)
 }
 
-// others counts the other servers of the namespace, the named ones included.
-func (a *asker) others(ctx context.Context, q *adapter.Request, named []string) (int, error) {
+// others counts the other servers of the namespace, and makes q wait for them.
+func (a *asker) others(ctx context.Context, q *adapter.Request) (int, error) {
 	if a.k == nil {
 		n, err := a.b.subscribers(ctx, a.common)
-		return max(n-1, 0), err
+		if err != nil {
+			return 0, err
+		}
+		n = max(n-1, 0)
+		q.Expect(n)
+		return n, nil
 	}
-	n, _, err := a.k.audience(ctx, q, &a.requests, named)
+	n, _, err := a.k.audience(ctx, q)
 	return n, err
 }
 
@@ -205,11 +211,11 @@ func (a *asker) query(ctx context.Context, w want, encode encoder, each func(ada
 		return err
 	}
 	defer end()
-	named := a.summon(q)
+	a.summon(q)
 	err = a.b.pub.health()
 	var others int
 	if err == nil {
-		others, err = a.others(ctx, q, named)
+		others, err = a.others(ctx, q)
 	}
 	if err != nil {
 		return &adapter.Incomplete{Err: err}
@@ -221,7 +227,6 @@ func (a *asker) query(ctx context.Context, w want, encode encoder, each func(ada
 	if err != nil {
 		return err
 	}
-	q.Expect(others)
 	if err := a.b.pub.put(a.b.publication(a.common, payload), nil); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/rediswire"
@@ -13,50 +12,51 @@ import (
 // maxTold is how many rooms one message tells of.
 const maxTold = 4096
 
-// summon makes q, of that table, wait for the members that are there. It is to be called before q is asked, so that what
-// becomes of them is not missed.
-func (s *membership) summon(q *adapter.Request, table *adapter.Requests) (named []string) {
-	named, _ = s.uids()
-	q.Name(named...)
-	live, _ := s.uids()
-	for _, uid := range named {
-		if !slices.Contains(live, uid) { // it went before q had its name
-			table.Gone(uid, false)
+// summon makes q wait for the members that are there. It is to be called before q is asked. What becomes of them from then
+// on is told to q.
+func (s *membership) summon(q *adapter.Request, silent bool) {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	for uid, p := range s.members {
+		if p.silent == silent {
+			q.Name(uid)
 		}
 	}
-	return named
 }
 
-// audience counts the servers that hear q, beside this one: those that q waits for by name, and others. named are the names
-// so far, to which those are added that became known since, whose subscription is older than that. node of the others
-// are of other implementations and do not announce themselves.
+// audience counts the servers that hear q, beside this one. Those that became known since summon are waited for by name too,
+// since their subscription is older than that. node of the others are of other implementations and do not announce
+// themselves. all is how many are waited for, whoever they are.
 //
 // Those are counted as Node counts them, by the subscribers of a channel that all servers have. How many of these are of
 // this implementation is told by the same Redis: where servers subscribe at replicas it counts neither the ones nor the
 // others, but the members are known nevertheless.
-func (s *membership) audience(
-	ctx context.Context, q *adapter.Request, table *adapter.Requests, named []string,
-) (total, node int, err error) {
+func (s *membership) audience(ctx context.Context, q *adapter.Request) (all, node int, err error) {
 	// In this order, a member that ends in between is not taken for a stranger. One that begins may be, but it answers.
 	ours, err := s.m.b.subscribers(ctx, s.channel)
 	if err != nil {
 		return 0, 0, err
 	}
-	all, err := s.m.b.subscribers(ctx, s.counted)
+	total, err := s.m.b.subscribers(ctx, s.counted)
 	if err != nil {
 		return 0, 0, err
 	}
-	live := s.summon(q, table)
-	named = append(slices.Clip(named), live...)
-	node = max(all-ours, 0)
-	unknown := max(ours-1-len(live), 0) // connections of members that are silent, or that are not known yet
-	if _, silent := s.uids(); unknown > 0 {
-		q.Name(silent...)
-		named = append(named, silent...)
-		unknown = max(unknown-len(silent), 0)
+	node = max(total-ours, 0)
+	s.summon(q, false)
+	live, silent := s.uids()
+	if ours-1 > len(live) { // there are connections of members that are silent, or that are not known yet
+		s.summon(q, true)
+		live = append(live, silent...)
 	}
-	slices.Sort(named)
-	return len(slices.Compact(named)) + node + unknown, node, nil
+	q.Audience(node, ours-1, s.recount)
+	return max(ours-1, len(live)) + node, node, nil
+}
+
+// recount implements adapter.Recount.
+func (s *membership) recount(ctx context.Context) (others int, live, silent []string, err error) {
+	ours, err := s.m.b.subscribers(ctx, s.channel)
+	live, silent = s.uids()
+	return ours - 1, live, silent, err
 }
 
 // ask asks all other members. It is false, and they are not asked, where there is a server that does not understand.
@@ -69,11 +69,11 @@ func (s *membership) ask(
 		return true, fmt.Errorf("redisadapter: %w", err)
 	}
 	defer q.Close()
-	named := s.summon(q, &s.requests)
+	s.summon(q, false)
 	err = b.pub.health()
 	var total, node int
 	if err == nil {
-		total, node, err = s.audience(ctx, q, &s.requests, named)
+		total, node, err = s.audience(ctx, q)
 	}
 	switch {
 	case err != nil:
@@ -83,7 +83,6 @@ func (s *membership) ask(
 	case total == 0:
 		return true, nil
 	}
-	q.Expect(total)
 	payload := rediswire.AppendControl(nil, &rediswire.Control{
 		Kind: rediswire.ControlAsk, Server: s.m.id, UID: s.uid, Namespace: s.name, RequestID: q.ID(),
 		What: w, Rooms: o.Rooms, Except: o.Except,
