@@ -25,6 +25,7 @@ const (
 	kindResponse = "response"
 	kindSharded  = "sharded"
 	kindStream   = "stream"
+	kindControl  = "control"
 )
 
 // kindNames says what the kinds are.
@@ -37,10 +38,11 @@ var kindNames = map[string]string{
 	kindResponse: "response of the classic Redis adapter",
 	kindSharded:  "message of the sharded Redis adapter, or of that of streams",
 	kindStream:   "entry of a Redis stream",
+	kindControl:  "message among servers of Sockeye alone",
 }
 
 func kinds() []string {
-	return []string{kindEIO, kindSIO, kindPolling, kindClassic, kindRequest, kindResponse, kindSharded, kindStream}
+	return []string{kindEIO, kindSIO, kindPolling, kindClassic, kindRequest, kindResponse, kindSharded, kindStream, kindControl}
 }
 
 // maxInput bounds what is read.
@@ -64,8 +66,8 @@ message. Lines may also be as redis-cli writes them, texts in quotes, and such a
 the message is taken, of XADD the entry.
 
 The kind is guessed, and said; --kind is for where that goes wrong: eio, sio, polling, classic, request, response, sharded
-(which are also the requests of the adapter of streams) or stream. An entry of a stream can also be a JSON object with the
-fields uid, nsp, type and data.
+(which are also the requests of the adapter of streams), stream, or control for what servers of Sockeye say to each other.
+An entry of a stream can also be a JSON object with the fields uid, nsp, type and data.
 
 Of what is malformed it tells what could be understood, and then what is wrong at which place; the exit code is 1.`,
 		Example: `  echo '42/chat,7["hello",1]' | sockeye decode

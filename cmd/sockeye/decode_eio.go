@@ -40,6 +40,8 @@ func (d *decoder) message(b []byte, kind string) {
 		d.sharded()
 	case kindStream:
 		d.stream()
+	case kindControl:
+		d.control()
 	default:
 		d.wrong(0, "this begins like none of the kinds: %s", strings.Join(kinds(), ", "))
 	}

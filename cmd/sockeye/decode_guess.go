@@ -25,6 +25,9 @@ func guess(b []byte, waiting bool) string {
 }
 
 func guessMsgpack(b []byte) string {
+	if b[0]&0xf0 == 0x90 && len(b) > 1 && b[1] == 1 { // an array that begins with its version
+		return kindControl
+	}
 	if b[0] == 0x93 {
 		return kindClassic
 	}

@@ -56,6 +56,19 @@ func (d *decoder) sharded() {
 	d.refused(err)
 }
 
+func (d *decoder) control() {
+	n, f := msgpackTree(d.b, 0)
+	kind := ""
+	if len(n.kids) > 1 {
+		kind = n.kids[1].text
+	}
+	if !d.whole(&n, f, controlScheme(kind)) {
+		return
+	}
+	_, err := rediswire.ParseControl(d.b)
+	d.refused(err)
+}
+
 // stream takes an entry that is given as a JSON object.
 func (d *decoder) stream() {
 	n, f := jsonTree(d.b, 0)

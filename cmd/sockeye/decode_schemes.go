@@ -204,6 +204,43 @@ func entryScheme() scheme {
 	}
 }
 
+// controlScheme is a message among servers of this implementation: an array, whose elements from 3 on depend on its kind.
+func controlScheme(kind string) scheme {
+	s := scheme{
+		"":  list("message among servers of Sockeye"),
+		"0": number("version").required(),
+		"1": number("kind").named(controlNames...).required(),
+		"2": text("id of the sending server").required(),
+	}
+	serial := number("number of the last change of what it has open").required()
+	members := list("namespaces that it has open, and its uid in each").required()
+	var rest []meaning
+	switch kind {
+	case "1":
+		rest = []meaning{serial}
+	case "2", "3":
+		rest = []meaning{serial, anything("whether these are all").required(), members}
+	case "4":
+		rest = []meaning{serial, list("namespaces that it has closed, and its uid in each").required()}
+	case "6", "7", "8":
+		rest = []meaning{text("uid in the namespace").required(), text("namespace").required()}
+	}
+	switch kind {
+	case "6":
+		rest = append(rest, text("id of the request").required(), number("what is asked").named("", "how many sockets", "rooms").required(),
+			list("those in any of these rooms; none: all").required(), list("but none in these rooms").required())
+	case "7":
+		rest = append(rest, text("id of the request").required(), anything("whether nothing more follows").required(),
+			number("how many sockets").required(), list("rooms and how many sockets are in each").required())
+	case "8":
+		rest = append(rest, anything("answer in the form of the classic adapter").required())
+	}
+	for i, m := range rest {
+		s[strconv.Itoa(3+i)] = m
+	}
+	return s
+}
+
 func handshakeScheme() scheme {
 	return scheme{
 		"":             object("handshake"),
@@ -238,6 +275,10 @@ var (
 	legacyRequestNames = []string{ // of socket.io-redis 5
 		"which sockets are there", "which rooms is a socket in", "which rooms are there", "a socket joins a room",
 		"a socket leaves a room", "a question of the application", "disconnect a socket",
+	}
+	controlNames = []string{
+		"", "the server is there", "it has opened namespaces", "answer to that", "it has closed namespaces", "it ends",
+		"question", "answer", "answer in the form of the classic adapter",
 	}
 	messageNames = []string{
 		"", "first heartbeat", "heartbeat", "broadcast", "sockets join rooms", "sockets leave rooms", "disconnect sockets",

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/rediswire"
 )
 
 // decoded runs "decode" on an input.
@@ -55,6 +57,28 @@ func TestDecode_Kinds(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDecode_Control: what servers of this implementation say to each other is known too.
+func TestDecode_Control(t *testing.T) {
+	t.Parallel()
+	for kind := rediswire.ControlAlive; kind <= rediswire.ControlAnswer; kind++ {
+		b := rediswire.AppendControl(nil, &rediswire.Control{
+			Kind: kind, Server: "server", Serial: 7, Members: []rediswire.ControlMember{{Namespace: "/", UID: "uid"}},
+			UID: "uid", Namespace: "/", RequestID: "request", What: rediswire.AskRooms, Rooms: []string{"r"}, Count: 3,
+			Sizes: []rediswire.RoomSize{{Room: "r", Sockets: 3}}, Payload: []byte("{}"),
+		})
+		code, out, errs := decoded(t, string(b), "--raw")
+		if code != exitOK || errs != "" || !strings.Contains(out, "(control)") || !strings.Contains(out, `id of the sending server: "server"`) ||
+			strings.Contains(out, "unknown") || strings.Contains(out, "element 3") {
+			t.Errorf("kind %d: exit %d, %s\n%s", kind, code, errs, out)
+		}
+		for n := range b {
+			if code, out, _ := decoded(t, string(b[:n]), "--raw", "--kind", "control"); code != exitError || !strings.Contains(out, "wrong at ") {
+				t.Errorf("%q: exit %d, %s", b[:n], code, out)
+			}
+		}
 	}
 }
 
