@@ -66,7 +66,7 @@ type Recoverer interface {
 	// when resume has added the member to the index and queued everything, nothing is lost or doubled between the
 	// missed packets and the first live one. resume must not call the adapter; the index's events come
 	// after it. The packets must not be changed. A session is restored once: it is forgotten when resume returns
-	// nil. With an error of resume, which Restore returns, it is kept.
+	// nil, unless a SessionKeeper has it go on. With an error of resume, which Restore returns, it is kept.
 	//
 	// The error is ErrNotRecoverable where the session is unknown, too old or of another namespace, or where the
 	// offset is unknown or packets since then are not kept any more; resume is not called then.

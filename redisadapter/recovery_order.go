@@ -14,12 +14,19 @@ import (
 	"github.com/sockeye-io/sockeye/parser"
 )
 
-// offsetLimit is how long sockets of this server wait for an event that must go through the stream to get its offset.
-const offsetLimit = 250 * time.Millisecond
+const (
+	// offsetLimit is how long sockets of this server wait for an event that must go through the stream to get its
+	// offset, as long as Redis has not said that it is there.
+	offsetLimit = 250 * time.Millisecond
+
+	// readLimit is how much longer they wait where it has: who got an event without its offset cannot be recovered
+	// from before it.
+	readLimit = time.Second
+)
 
 // sequence delivers what has an offset to the sockets of a namespace in the order of the stream: so an offset that a
 // client has means that it has had everything before. What this server broadcasts waits for the stream, but no longer
-// than offsetLimit; what has no offset waits behind it.
+// than offsetLimit, and readLimit where Redis has it; what has no offset waits behind it.
 type sequence struct {
 	a       *stream
 	waiting atomic.Int32 // len(queue), read without the lock
@@ -46,6 +53,14 @@ type waiting struct {
 	id     atomic.Pointer[entryID]     // nil until Redis has said it
 	f      func() error
 	done   bool
+}
+
+// deadline is until when w waits.
+func (w *waiting) deadline() time.Time {
+	if w.id.Load() != nil {
+		return w.ends.Add(readLimit)
+	}
+	return w.ends
 }
 
 func newSequence(a *stream) *sequence { return &sequence{a: a, joiners: map[*joiner]struct{}{}} }
@@ -122,7 +137,7 @@ func (q *sequence) push(w *waiting) {
 	defer q.unlock()
 	q.queue = append(q.queue, w)
 	if q.closed {
-		q.expire(w.ends)
+		q.expire(lastTime, nil)
 		return
 	}
 	if len(q.queue) == 1 {
@@ -314,7 +329,7 @@ func (q *sequence) arm() {
 	if len(q.queue) == 0 || q.closed {
 		return
 	}
-	wait := time.Until(q.queue[0].ends)
+	wait := time.Until(q.queue[0].deadline())
 	if q.timer == nil {
 		q.timer = time.AfterFunc(wait, q.tick)
 		return
@@ -326,7 +341,7 @@ func (q *sequence) arm() {
 func (q *sequence) tick() {
 	q.lock()
 	defer q.unlock()
-	q.expire(time.Now())
+	q.expire(time.Now(), nil)
 	q.arm()
 }
 
@@ -335,7 +350,7 @@ func (q *sequence) overdue(w *waiting) {
 	q.lock()
 	defer q.unlock()
 	if !w.done {
-		q.expire(w.ends)
+		q.expire(time.Time{}, w)
 	}
 }
 
@@ -351,17 +366,20 @@ func (q *sequence) failed(w *waiting) {
 	}
 }
 
-// expire delivers what waits until then or longer without an offset. The lock is held.
-func (q *sequence) expire(now time.Time) {
+// expire delivers without an offset what does not wait any longer, and what is before last or last itself, if that is not
+// nil. The lock is held.
+func (q *sequence) expire(now time.Time, last *waiting) {
 	for _, w := range q.queue {
-		if w.f != nil || w.done {
-			continue
+		if w.f == nil && !w.done {
+			if last == nil && w.deadline().After(now) {
+				break
+			}
+			w.done = true
+			q.withoutOffset(w)
 		}
-		if w.ends.After(now) {
+		if w == last {
 			break
 		}
-		w.done = true
-		q.withoutOffset(w)
 	}
 	q.advance()
 }
@@ -389,7 +407,7 @@ func (q *sequence) close() {
 	if q.timer != nil {
 		q.timer.Stop()
 	}
-	q.expire(lastTime)
+	q.expire(lastTime, nil)
 	q.late = nil
 	q.settle()
 }

@@ -11,6 +11,27 @@ import (
 	"github.com/sockeye-io/sockeye/parser"
 )
 
+// Why sessions are not restored.
+var (
+	errNoSession = fmt.Errorf("%w: it is not there", adapter.ErrNotRecoverable)
+	errTaken     = fmt.Errorf("%w: it was taken", adapter.ErrNotRecoverable)
+	errStrange   = fmt.Errorf("%w: it is of another namespace", adapter.ErrNotRecoverable)
+	errMalformed = fmt.Errorf("%w: malformed request", adapter.ErrNotRecoverable)
+	errEarly     = fmt.Errorf("%w: it had an event without an offset since", adapter.ErrNotRecoverable)
+	errNoOffset  = fmt.Errorf("%w: the offset is not in the stream", adapter.ErrNotRecoverable)
+	errHistory   = fmt.Errorf("%w: the stream does not have all since the offset", adapter.ErrNotRecoverable)
+	errTooMuch   = fmt.Errorf("%w: it missed too much", adapter.ErrNotRecoverable)
+)
+
+const (
+	// youngOffset is how far behind the end of the stream an offset is whose session may not be written yet.
+	youngOffset = 2 * time.Second
+
+	// sessionTries is how often such a session is looked for again, and sessionPause how long it is waited between.
+	sessionTries = 10
+	sessionPause = 50 * time.Millisecond
+)
+
 // recovering is a stream whose cluster has recovery.
 type recovering struct{ *stream }
 
@@ -61,7 +82,7 @@ func (a recovering) Restore(
 ) error {
 	since, ok := parseEntryID(offset)
 	if !ok || !adapter.ValidPID(pid) || a.reader == nil || a.closed.Load() {
-		return adapter.ErrNotRecoverable
+		return errMalformed
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.b.o.RequestsTimeout)
 	defer cancel()
@@ -95,6 +116,7 @@ type restoration struct {
 	s     adapter.Session
 	local *tracked // nil where it is not this server's
 	value string   // as Redis has it, where it is not
+	kept  *tracked // by this server, until the member is tracked
 	j     *joiner
 	from  entryID // everything behind it comes to j
 }
@@ -102,40 +124,72 @@ type restoration struct {
 // find finds the session and checks that it may be restored here, and that Redis still knows the offset.
 func (r *restoration) find(ctx context.Context) error {
 	a := r.a
-	var ok bool
-	if r.local, r.s, ok = a.c.sessions.peek(a, r.pid); !ok {
-		return adapter.ErrNotRecoverable
-	}
-	if r.local == nil {
-		value, ok, err := a.c.d.Get(ctx, a.c.o.SessionKeyPrefix+r.pid)
-		if err != nil {
-			return fmt.Errorf("%w: session: %w", ErrUnavailable, err)
-		}
-		if !ok {
-			return adapter.ErrNotRecoverable
-		}
-		if r.s, err = rediswire.ParseSession(value); err != nil {
-			return fmt.Errorf("%w: %w", adapter.ErrNotRecoverable, err)
-		}
-		r.value = value
-	}
-	strange := r.s.Namespace == "" && !a.c.recovery.OwnSessions
-	if r.s.PID != r.pid || r.s.ID == "" || r.s.Namespace != a.name && !strange {
-		return adapter.ErrNotRecoverable
-	}
-	if r.s.Min != "" {
-		if lowest, ok := parseEntryID(r.s.Min); !ok || r.since.less(lowest) {
-			return adapter.ErrNotRecoverable
-		}
-	}
 	entries, err := a.c.d.Range(ctx, a.key, r.since.String(), r.since.String(), 1)
 	if err != nil {
 		return fmt.Errorf("%w: offset: %w", ErrUnavailable, err)
 	}
 	if len(entries) == 0 {
-		return adapter.ErrNotRecoverable
+		return errNoOffset
+	}
+	if err := r.load(ctx); err != nil {
+		return err
+	}
+	strange := r.s.Namespace == "" && !a.c.recovery.OwnSessions
+	if r.s.PID != r.pid || r.s.ID == "" || r.s.Namespace != a.name && !strange {
+		return errStrange
+	}
+	if r.s.Min != "" {
+		if lowest, ok := parseEntryID(r.s.Min); !ok || r.since.less(lowest) {
+			return errEarly
+		}
 	}
 	return nil
+}
+
+// load gives the session that this server or Redis has. The server that a client was at may have it written a moment after
+// the client has left, and a moment after that know the id of what its socket had without an offset: where the offset that
+// the client has is that young, it is waited for.
+func (r *restoration) load(ctx context.Context) error {
+	a := r.a
+	for tries := 0; ; tries++ {
+		there, err := r.look(ctx)
+		if err != nil {
+			return err
+		}
+		if there && r.s.Min != lastEntryID.String() {
+			return nil
+		}
+		at, _ := a.reader.position()
+		young := at.ms < r.since.ms || at.ms-r.since.ms < uint64(youngOffset/time.Millisecond)
+		if tries < sessionTries && young && a.c.app.sleep(ctx, sessionPause) {
+			continue
+		}
+		if there {
+			return errEarly
+		}
+		return errNoSession
+	}
+}
+
+// look is false where there is no session.
+func (r *restoration) look(ctx context.Context) (there bool, err error) {
+	a := r.a
+	var ok bool
+	if r.local, r.s, ok = a.c.sessions.peek(a, r.pid); !ok || r.local != nil {
+		return ok, nil
+	}
+	value, ok, err := a.c.d.Get(ctx, a.c.o.SessionKeyPrefix+r.pid)
+	if err != nil {
+		return false, fmt.Errorf("%w: session: %w", ErrUnavailable, err)
+	}
+	if !ok {
+		return false, nil
+	}
+	if r.s, err = rediswire.ParseSession(value); err != nil {
+		return false, fmt.Errorf("%w: %w", adapter.ErrNotRecoverable, err)
+	}
+	r.value = value
+	return true, nil
 }
 
 // join makes what comes from now on be kept.
@@ -174,18 +228,18 @@ func (r *restoration) read(ctx context.Context) ([]*parser.Packet, error) {
 		}
 		n += len(page)
 		if len(page) == 0 || page[0].ID != at.String() || n > a.c.recovery.MaxPackets {
-			return nil, adapter.ErrNotRecoverable
+			return nil, errHistory
 		}
 		for _, e := range page[1:] {
 			id, ok := parseEntryID(e.ID)
 			if !ok {
-				return nil, adapter.ErrNotRecoverable
+				return nil, errHistory
 			}
 			at = id
 			a.recall(selected, id, e.Fields)
 		}
 		if selected.overflow {
-			return nil, adapter.ErrNotRecoverable
+			return nil, errTooMuch
 		}
 		if len(page) < resolvePage {
 			return selected.packets, nil
@@ -214,7 +268,7 @@ func (r *restoration) claim(ctx context.Context) error {
 	if r.local != nil {
 		var ok bool
 		if stored, ok = a.c.sessions.take(r.local); !ok {
-			return adapter.ErrNotRecoverable
+			return errTaken
 		}
 	}
 	deleted, err := a.c.d.Delete(ctx, a.c.o.SessionKeyPrefix+r.pid)
@@ -222,12 +276,32 @@ func (r *restoration) claim(ctx context.Context) error {
 		return fmt.Errorf("%w: session: %w", ErrUnavailable, err)
 	}
 	if !deleted && stored {
-		return adapter.ErrNotRecoverable
+		return errTaken
 	}
+	r.keep(ctx)
 	if old, ok := a.host.Index().Lookup(r.s.ID); ok { // whose client is the one that came back
 		a.host.Command(old, adapter.Command{Disconnect: true, CloseConn: true})
 	}
 	return nil
+}
+
+// keep writes the session that was claimed, before the client knows that it is recovered: it may be gone again, to another
+// server, or this one may, before the keeper has come to that.
+func (r *restoration) keep(ctx context.Context) {
+	a := r.a
+	value, ok := r.value, true
+	if r.local != nil {
+		value, ok = encodeSession(a, &r.s)
+	}
+	if !ok {
+		return
+	}
+	k := Key{Name: a.c.o.SessionKeyPrefix + r.pid, Value: value, TTL: a.c.recovery.MaxDisconnection}
+	if errs := a.c.d.Set(ctx, []Key{k}); errs != nil {
+		a.l.fault(faultSession, fmt.Errorf("%w: %w", ErrUnavailable, errs[0]))
+		return
+	}
+	r.kept = a.c.sessions.adopt(a, r.s, value)
 }
 
 // finish makes the session live on, as soon as what other sockets got early is in the stream.
@@ -254,7 +328,7 @@ func (r *restoration) tryFinish(
 	q.lock()
 	defer q.unlock()
 	if r.j.overflow {
-		return nil, adapter.ErrNotRecoverable
+		return nil, errTooMuch
 	}
 	if wait := q.inStream(); wait != nil {
 		return wait, nil
@@ -267,6 +341,9 @@ func (r *restoration) tryFinish(
 func (r *restoration) giveBack() {
 	if r.local != nil {
 		recovering{r.a}.Persist(r.s)
+		return
+	}
+	if r.kept != nil { // Redis has it, and it is still known here
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -11,7 +11,7 @@ import (
 
 const (
 	// sessionDelay is how long a change of a session waits for others.
-	sessionDelay = 100 * time.Millisecond
+	sessionDelay = 20 * time.Millisecond
 
 	// sessionRetry is how long after an error a session is written again.
 	sessionRetry = 500 * time.Millisecond
@@ -60,6 +60,7 @@ type tracked struct {
 	ends     time.Time // of the session of a socket that has ended
 	forget   bool      // it is to be deleted
 	taken    bool      // somebody else has it
+	adopted  bool      // its member is on its way
 	pending  int       // events that its socket has without an offset and that have no id yet
 	min      entryID   // what it can be recovered from
 }
@@ -111,6 +112,9 @@ func (k *keeper) track(a *stream, m adapter.Member, snapshot func() adapter.Sess
 		return
 	}
 	if old := k.byPID[s.PID]; old != nil {
+		if old.adopted {
+			t.written, t.at = old.written, old.at
+		}
 		old.taken = true
 		k.drop(old)
 	}
@@ -118,6 +122,29 @@ func (k *keeper) track(a *stream, m adapter.Member, snapshot func() adapter.Sess
 	heap.Push(&k.queue, t)
 	k.mu.Unlock()
 	k.signal()
+}
+
+// adopt begins to keep a session that was claimed and written, until its member is tracked: what somebody else writes from
+// then on is left alone.
+func (k *keeper) adopt(a *stream, s adapter.Session, value string) *tracked {
+	now := time.Now()
+	m := strangerMember(s.ID)
+	t := &tracked{
+		a: a, m: &m, id: s.ID, pid: s.PID, due: now.Add(k.ttl / 2), index: -1,
+		written: value, at: now, last: &s, ends: now.Add(k.ttl), adopted: true,
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil
+	}
+	if old := k.byPID[s.PID]; old != nil {
+		old.taken = true
+		k.drop(old)
+	}
+	k.byPID[s.PID] = t
+	heap.Push(&k.queue, t)
+	return t
 }
 
 // untrack keeps the last state of a session, or forgets it.

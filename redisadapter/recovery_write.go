@@ -105,12 +105,6 @@ func (k *keeper) write(ctx context.Context, batch []job) {
 
 // prepare encodes a session. It is false where nothing is to be written, since the session is another server's now.
 func (k *keeper) prepare(ctx context.Context, j *job) (ok bool, err error) {
-	defer func() {
-		if v := recover(); v != nil { // what the application has set cannot be encoded
-			j.t.a.l.fault(faultSession, fmt.Errorf("%w: %v", errPanic, v))
-			ok, err = false, nil
-		}
-	}()
 	if j.written != "" {
 		value, found, err := k.d.Get(ctx, k.prefix+j.t.pid)
 		if err != nil || !found || value != j.written {
@@ -129,13 +123,24 @@ func (k *keeper) prepare(ctx context.Context, j *job) (ok bool, err error) {
 	k.mu.Lock()
 	s = j.t.bounded(s)
 	k.mu.Unlock()
-	b, err := rediswire.AppendSession(nil, &s)
+	j.value, ok = encodeSession(j.t.a, &s)
+	return ok, nil
+}
+
+// encodeSession is false, and reports why, where what the application has set cannot be encoded.
+func encodeSession(a *stream, s *adapter.Session) (value string, ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			a.l.fault(faultSession, fmt.Errorf("%w: %v", errPanic, v))
+			value, ok = "", false
+		}
+	}()
+	b, err := rediswire.AppendSession(nil, s)
 	if err != nil {
-		j.t.a.l.fault(faultSession, err)
-		return false, nil
+		a.l.fault(faultSession, err)
+		return "", false
 	}
-	j.value = string(b)
-	return true, nil
+	return string(b), true
 }
 
 // wrote puts a session back into the queue.

@@ -35,8 +35,8 @@ type streams struct {
 //
 // What Redis has acknowledged reaches each connected socket once, also across a restart of a Redis that keeps its data.
 // With recovery the sockets of this server get a broadcast when it comes back from the stream, so that all get everything
-// in one order, but at most 250 ms later: then, and while Redis is away, they get it without an offset. What is broadcast
-// with Flags.Local, volatile events and those with an acknowledgement are not recovered.
+// in one order, but at most 250 ms later, or 1.25 s where Redis has it: then, and while Redis is away, they get it without
+// an offset, and who has nothing behind it with one cannot be recovered. What is broadcast with Flags.Local, volatile events and those with an acknowledgement are not recovered.
 //
 // Limits: of a socket's acknowledgement and of the answer to a server-side event only the first argument travels.
 //
