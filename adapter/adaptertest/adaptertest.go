@@ -82,6 +82,7 @@ func (s *suite) run(t *testing.T) {
 		{"ack of a socket that leaves", testAckLeaving},
 		{"fetch", testFetch},
 		{"count", testCount},
+		{"rooms", testRooms},
 		{"command join and leave", testCommandRooms},
 		{"command disconnect", testCommandDisconnect},
 		{"server side", testServerSide},

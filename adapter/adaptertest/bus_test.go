@@ -147,6 +147,12 @@ func (a *busAdapter) Count(ctx context.Context, o adapter.Options) (int, error) 
 	return len(sockets), err
 }
 
+// Rooms takes the place of that of Local, which knows this server alone.
+func (a *busAdapter) Rooms(ctx context.Context, o adapter.Options) (map[string]int, error) {
+	sockets, err := a.Fetch(ctx, o)
+	return adapter.SizesOf(sockets), err
+}
+
 func (a *busAdapter) Command(ctx context.Context, c adapter.Command, o adapter.Options) error {
 	if err := a.Local.Command(ctx, c, o); err != nil || o.Flags.Local {
 		return err

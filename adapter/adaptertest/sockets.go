@@ -3,6 +3,7 @@ package adaptertest
 import (
 	"context"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -118,6 +119,44 @@ func testCount(t *testing.T, w *world) {
 			if got, err := n.Count(deadline(t), o); err != nil || got != want {
 				t.Errorf("%s: %d, %v, want %d", describe(o), got, err, want)
 			}
+		}
+	}
+}
+
+// testRooms is for adapters that list rooms. One that embeds Local does, and must not do it for its own server alone.
+func testRooms(t *testing.T, w *world) {
+	t.Helper()
+	nodes := w.populate(t)
+	for i, n := range nodes {
+		lister, ok := n.Adapter.(adapter.RoomLister)
+		if !ok {
+			return
+		}
+		for _, o := range selections {
+			want := map[string]int{}
+			for _, s := range sockets(nodes) {
+				if selects(o, n.Host, s) {
+					for _, room := range s.Rooms() {
+						want[room]++
+					}
+				}
+			}
+			if got, err := lister.Rooms(deadline(t), o); err != nil || !maps.Equal(got, want) {
+				t.Errorf("server %d, %s: %v, %v, want %v", i, describe(o), got, err, want)
+			}
+		}
+	}
+	first := nodes[0]
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Adapter.(adapter.RoomLister).Rooms(deadline(t), adapter.Options{}); !errors.Is(err, adapter.ErrClosed) {
+		t.Errorf("after Close: error %v", err)
+	}
+	for i, n := range nodes[1:] {
+		got, err := n.Adapter.(adapter.RoomLister).Rooms(deadline(t), adapter.Options{})
+		if err != nil || got["red"] != 2*len(nodes[1:]) || got["server-0"] != 0 {
+			t.Errorf("server %d after another has closed: %v, %v", i+1, got, err)
 		}
 	}
 }
