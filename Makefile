@@ -2,7 +2,9 @@ SHELL := /bin/bash
 GO ?= go
 TOOL := $(GO) tool -modfile=tools/go.mod
 T ?= 30s
-FUZZ_BUDGET ?= 420
+FUZZ_BUDGET ?= 300
+MUTATIONS ?= 200000
+FAULT_ROUNDS ?= 10
 BASE ?= bench/baseline.txt
 OUT ?= bench/new.txt
 
@@ -20,7 +22,7 @@ build: ## build bin/sockeye
 setup: ## install what the tests need: npm packages, redis-server, chromium, a C compiler
 	@scripts/setup.sh
 
-test: setup ## unit tests with the race detector, fuzzing for 10 s a target, interop; at most 15 min on 2 cores
+test: setup ## unit tests with the race detector, interop, a few seconds of each fuzz target; at most 12 min on 2 cores
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory interop
 	$(MAKE) --no-print-directory fuzz-short
@@ -38,8 +40,9 @@ fuzz-short: ## every fuzz target for 10 s, less where FUZZ_BUDGET seconds do not
 fuzz: ## every fuzz target for T=30s
 	@scripts/fuzz.sh $(T)
 
-test-long: setup ## everything, three times over, and long fuzzing
-	$(GO) test -race -shuffle=on -count=3 -timeout 60m ./...
+test-long: setup ## everything, three times over, campaigns of mutated messages (MUTATIONS) and of faults (FAULT_ROUNDS), long fuzzing
+	SOCKEYE_MUTATIONS=$(MUTATIONS) $(GO) test -race -shuffle=on -count=3 -timeout 60m $$($(GO) list ./... | grep -v /interop/faults)
+	FAULT_ROUNDS=$(FAULT_ROUNDS) $(GO) test -race -count=1 -timeout 120m ./interop/faults
 	@scripts/fuzz.sh 5m
 
 bench: ## Go benchmarks, ten runs, into OUT=bench/new.txt
