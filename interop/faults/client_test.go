@@ -154,8 +154,6 @@ func (c *client) times(event string) int {
 	return n
 }
 
-func (c *client) has(event string) bool { return c.times(event) > 0 }
-
 // id is that of its socket.
 func (c *client) id() string {
 	c.mu.Lock()

@@ -68,20 +68,28 @@ var refusals = []struct {
 	all        bool   // not only writes
 }{
 	{
-		"out of memory", [][]string{{"CONFIG", "SET", "maxmemory", "1"}}, [][]string{{"CONFIG", "SET", "maxmemory", "0"}},
+		"out of memory",
+		[][]string{{"CONFIG", "SET", "maxmemory", "1"}},
+		[][]string{{"CONFIG", "SET", "maxmemory", "0"}},
 		"OOM", false,
 	},
 	{
-		"read only", [][]string{{"REPLICAOF", "127.0.0.1", "1"}}, [][]string{{"REPLICAOF", "NO", "ONE"}},
+		"read only",
+		[][]string{{"REPLICAOF", "127.0.0.1", "1"}},
+		[][]string{{"REPLICAOF", "NO", "ONE"}},
 		"READONLY", false,
 	},
 	{
-		"user switched off", [][]string{{"ACL", "SETUSER", user, "off"}, {"CLIENT", "KILL", "USER", user}},
-		[][]string{{"ACL", "SETUSER", user, "on"}}, "WRONGPASS", true,
+		"user switched off",
+		[][]string{{"ACL", "SETUSER", user, "off"}, {"CLIENT", "KILL", "USER", user}},
+		[][]string{{"ACL", "SETUSER", user, "on"}},
+		"WRONGPASS", true,
 	},
 	{
-		"commands forbidden", [][]string{{"ACL", "SETUSER", user, "-publish", "-spublish", "-xadd"}},
-		[][]string{{"ACL", "SETUSER", user, "+@all"}}, "NOPERM", true,
+		"commands forbidden",
+		[][]string{{"ACL", "SETUSER", user, "-publish", "-spublish", "-xadd"}},
+		[][]string{{"ACL", "SETUSER", user, "+@all"}},
+		"NOPERM", true,
 	},
 }
 

@@ -117,7 +117,7 @@ func (p plan) open() (*server, error) {
 	}
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		return nil, errors.Join(err, s.Server.Close())
+		return nil, errors.Join(err, s.Close())
 	}
 	s.url = "http://" + l.Addr().String() + "/socket.io/"
 	s.listen()
@@ -191,7 +191,7 @@ func (s *server) stats() redisadapter.Stats {
 }
 
 func (s *server) close() error {
-	err := errors.Join(s.Server.Close(), s.web.Close())
+	err := errors.Join(s.Close(), s.web.Close())
 	<-s.served
 	return err
 }
