@@ -26,9 +26,10 @@ var (
 type bundle struct {
 	*sockeye.Server
 
-	t     testing.TB
-	proxy *testkit.Proxy
-	url   string
+	t      testing.TB
+	proxy  *testkit.Proxy
+	url    string // by the proxy
+	direct string
 }
 
 // setup starts a server, which cfg may be missing, and stops it with the test.
@@ -57,7 +58,7 @@ func setup(t testing.TB, cfgs ...sockeye.Config) *bundle {
 		}
 		return m.Ack(args...)
 	}))
-	return &bundle{Server: srv, t: t, proxy: proxy, url: "http://" + proxy.Addr}
+	return &bundle{Server: srv, t: t, proxy: proxy, url: "http://" + proxy.Addr, direct: web.URL}
 }
 
 // quick reconnects without delay to speak of.

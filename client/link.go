@@ -70,8 +70,7 @@ func (l *link) OnMessage(_ *engineio.Conn, data []byte, binary bool) {
 }
 
 // OnClose implements engineio.Handler.
-func (l *link) OnClose(c *engineio.Conn, reason engineio.Reason, err error) {
-	l.m.worked.CompareAndSwap(false, c.Transport() == transportWebSocket)
+func (l *link) OnClose(_ *engineio.Conn, reason engineio.Reason, err error) {
 	l.m.drop(l, Reason(reason), err)
 	l.m.conns.Done()
 }

@@ -318,6 +318,7 @@ func (m *Manager) drop(l *link, reason Reason, err error) {
 		m.link, m.state = nil, cutting
 	}
 	m.mu.Unlock()
+	m.worked.CompareAndSwap(false, l.conn.Transport() == transportWebSocket)
 	l.cancel()
 	_ = l.conn.Close() // always nil
 	for _, s := range m.all() {
