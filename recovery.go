@@ -70,13 +70,31 @@ func (s *Socket) track() {
 	if s.nsp.keeper == nil || e == nil || e.pid == "" {
 		return
 	}
-	s.nsp.keeper.Track(s.member(), s.session)
-	s.mu.Lock()
-	r := s.reason
-	s.mu.Unlock()
-	if r != "" { // persist may have come before
-		s.untrack(r)
+	now := s.session()
+	if r := s.ended(); r != "" && s.recovered.Load() && s.mayRecover(r) {
+		return // its rooms are gone, and the session that was restored goes on
 	}
+	s.nsp.keeper.Track(s.member(), func() adapter.Session {
+		session := s.session()
+		if len(session.Rooms) == 0 { // it is not in the index any more, and what it was in then comes by Untrack
+			session.Rooms = now.Rooms
+		}
+		return session
+	})
+	switch r := s.ended(); { // then persist may have come before
+	case r == "":
+	case s.mayRecover(r):
+		s.nsp.keeper.Untrack(s.member(), &now)
+	default:
+		s.nsp.keeper.Untrack(s.member(), nil)
+	}
+}
+
+// ended is why the socket has ended, "" while it has not.
+func (s *Socket) ended() Reason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
 }
 
 func (s *Socket) untrack(r Reason) {

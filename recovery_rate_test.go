@@ -89,12 +89,12 @@ func startCampaign(t *testing.T) *campaign {
 			Recovery: &sockeye.Recovery{},
 		})
 		b.OnConnection(func(_ context.Context, s *sockeye.Socket) {
-			room := roomOf(s.ID())
+			room, rooms := roomOf(s.ID()), s.Rooms()
 			switch {
 			case !s.Recovered():
 				_ = s.Join(room) // the connection may have ended
-			case s.Connected() && !slices.Contains(s.Rooms(), room):
-				c.note("a session without its room")
+			case !slices.Contains(rooms, room) && s.Connected():
+				c.note(fmt.Sprintf("session %s without its room: %q", s.ID(), rooms))
 			}
 		})
 		c.all = append(c.all, b)

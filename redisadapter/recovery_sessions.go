@@ -267,17 +267,32 @@ func (k *keeper) peek(a *stream, pid string) (*tracked, adapter.Session, bool) {
 		k.mu.Unlock()
 		return nil, adapter.Session{}, t == nil || !t.forget
 	}
-	s := t.bounded(adapter.Session{})
-	last := t.last
 	k.mu.Unlock()
-	minimum := s.Min
+	s, _ := k.state(t)
+	return t, s, true
+}
+
+// state is a session as it is, and what was kept of it if its socket has ended. A socket that ends leaves its rooms only
+// after untrack, and so its last state is looked for after the other.
+func (k *keeper) state(t *tracked) (s adapter.Session, last *adapter.Session) {
+	k.mu.Lock()
+	least := t.bounded(adapter.Session{}).Min
+	last = t.last
+	k.mu.Unlock()
+	if last == nil {
+		s = t.snapshot()
+		k.mu.Lock()
+		last = t.last
+		least = t.bounded(adapter.Session{}).Min
+		k.mu.Unlock()
+	}
 	if last != nil {
 		s = *last
-	} else {
-		s = t.snapshot()
 	}
-	s.Min = minimum
-	return t, s, true
+	if least != "" {
+		s.Min = least
+	}
+	return s, last
 }
 
 // take gives up a session. It is false where somebody else has taken it; stored tells whether Redis must have it.

@@ -114,15 +114,10 @@ func (k *keeper) prepare(ctx context.Context, j *job) (ok bool, err error) {
 	if j.forget {
 		return j.written != "", nil
 	}
-	var s adapter.Session
-	if j.last != nil {
-		s = *j.last
-	} else {
-		s = j.t.snapshot()
+	s, last := k.state(j.t)
+	if j.last == nil {
+		j.last = last
 	}
-	k.mu.Lock()
-	s = j.t.bounded(s)
-	k.mu.Unlock()
 	j.value, ok = encodeSession(j.t.a, &s)
 	return ok, nil
 }
