@@ -33,7 +33,7 @@ func (s *membership) summon(q *adapter.Request, silent bool) {
 // others, but the members are known nevertheless.
 func (s *membership) audience(ctx context.Context, q *adapter.Request) (all, node int, err error) {
 	// In this order, a member that ends in between is not taken for a stranger. One that begins may be, but it answers.
-	ours, err := s.m.b.subscribers(ctx, s.channel)
+	members, err := s.m.b.subscribers(ctx, s.channel)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -41,22 +41,34 @@ func (s *membership) audience(ctx context.Context, q *adapter.Request) (all, nod
 	if err != nil {
 		return 0, 0, err
 	}
-	node = max(total-ours, 0)
+	ours := members - s.itself()
+	node = max(total-members, 0)
 	s.summon(q, false)
 	live, silent := s.uids()
-	if ours-1 > len(live) { // there are connections of members that are silent, or that are not known yet
+	if ours > len(live) { // there are connections of members that are silent, or that are not known yet
 		s.summon(q, true)
 		live = append(live, silent...)
 	}
-	q.Audience(node, ours-1, s.recount)
-	return max(ours-1, len(live)) + node, node, nil
+	q.Audience(node, ours, s.recount)
+	return max(ours, len(live)) + node, node, nil
+}
+
+// itself is 1 if this server is among those that are subscribed. While its subscription is lost it hides nobody.
+func (s *membership) itself() int {
+	b := s.m.b
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.lost != nil {
+		return 0
+	}
+	return 1
 }
 
 // recount implements adapter.Recount.
 func (s *membership) recount(ctx context.Context) (others int, live, silent []string, err error) {
-	ours, err := s.m.b.subscribers(ctx, s.channel)
+	members, err := s.m.b.subscribers(ctx, s.channel)
 	live, silent = s.uids()
-	return ours - 1, live, silent, err
+	return members - s.itself(), live, silent, err
 }
 
 // ask asks all other members. It is false, and they are not asked, where there is a server that does not understand.

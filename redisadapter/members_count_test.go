@@ -269,3 +269,34 @@ func TestMembers_OpensAfterTheQuestion(t *testing.T) {
 		}
 	})
 }
+
+// A server whose subscription is lost is not among those that it counts.
+func TestMembers_CountsWhileItsSubscriptionIsLost(t *testing.T) {
+	t.Parallel()
+	eachKind(t, func(t *testing.T, kind string) {
+		for what, ask := range questions {
+			w := threeServers(t, kind)
+			w.answering()
+			w.close(t, 1)
+			w.close(t, 2)
+			pass(t, time.Second)
+			hold(w.hub, func(_ redisadapter.Publication, k rediswire.ControlKind) bool { return k == rediswire.ControlHello })
+			w.reopen(t, 2)
+			pass(t, 100*time.Millisecond)
+			names := []string{counted(kind), "socket.io-sockeye#/#"}
+			topics := redisadapter.Topics{Channels: names}
+			if strings.Contains(kind, "sharded") {
+				topics = redisadapter.Topics{Sharded: names}
+			}
+			w.drivers[0].receiver.Lost(redistest.ErrDown)
+			if err := w.drivers[0].sub.Remove(t.Context(), topics); err != nil {
+				t.Fatal(err)
+			}
+			if x := <-w.begin(t, ask); x.n != 2 || x.err != nil {
+				t.Errorf("%s: %+v", what, x)
+			}
+			w.drivers[0].receiver.Restored()
+			w.end(t)
+		}
+	})
+}

@@ -26,6 +26,8 @@ type severable struct {
 	frozen atomic.Bool
 	split  atomic.Bool // servers subscribe where nobody is counted
 	sub    redisadapter.Subscription
+
+	receiver redisadapter.Receiver
 }
 
 func (d *severable) Publish(ctx context.Context, batch []redisadapter.Publication) []error {
@@ -41,7 +43,7 @@ func (d *severable) Publish(ctx context.Context, batch []redisadapter.Publicatio
 
 func (d *severable) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisadapter.Subscription, error) {
 	sub, err := d.StreamDriver.Subscribe(ctx, deaf{r, d})
-	d.sub = sub
+	d.sub, d.receiver = sub, r
 	return sub, err
 }
 
