@@ -197,7 +197,7 @@ func splitURL(raw string, c *Config) (base, path string, err error) {
 }
 
 // client makes the HTTP client of a Manager where none was given.
-func (c *Config) client() (*http.Client, *http.Transport) {
+func (c Config) client() (*http.Client, *http.Transport) {
 	if c.HTTPClient != nil {
 		return c.HTTPClient, nil
 	}
@@ -231,7 +231,7 @@ func (m *Manager) engine(transports []string) engineio.DialConfig {
 }
 
 // protocol is the revision of Socket.IO.
-func (c *Config) protocol() int {
+func (c Config) protocol() int {
 	if c.EIO3 {
 		return 4
 	}

@@ -3,7 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -96,7 +96,7 @@ func TestSocket_QueueFullWhileConnected(t *testing.T) {
 		t.Error(err)
 	}
 	testkit.Eventually(t, "all lines", func() bool { return len(got.all()) == sent+1 })
-	if lines := got.all(); lines[sent] != "1" || lines[0] != fmt.Sprint(1<<17) {
+	if lines := got.all(); lines[sent] != "1" || lines[0] != strconv.Itoa(1<<17) {
 		t.Errorf("got %v", lines)
 	}
 }

@@ -66,14 +66,24 @@ func (l *listeners) addAny(h Handler) (off func()) {
 
 // serve hands a message to everybody who listens for it, the catch-all handlers first. It gives all their errors.
 func (t *table) serve(ctx context.Context, m *Message) error {
-	var errs []error
+	var errs error
 	for _, l := range t.any {
-		errs = append(errs, call(ctx, "catch-all handler", l.h, m))
+		errs = join(errs, call(ctx, "catch-all handler", l.h, m))
 	}
 	for _, l := range t.on[m.Event] {
-		errs = append(errs, call(ctx, "handler", l.h, m))
+		errs = join(errs, call(ctx, "handler", l.h, m))
 	}
-	return errors.Join(errs...)
+	return errs
+}
+
+func join(a, b error) error {
+	if a == nil {
+		return b
+	}
+	if b == nil {
+		return a
+	}
+	return errors.Join(a, b)
 }
 
 // without gives list without e, leaving list as it is.

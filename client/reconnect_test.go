@@ -160,8 +160,8 @@ func TestSocket_ComesBack(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
-			var ae *client.AckError
-			if _, err := s.EmitWithAck(ctx, "line", 8); !errors.As(err, &ae) || !errors.Is(err, context.DeadlineExceeded) {
+			_, err := s.EmitWithAck(ctx, "line", 8)
+			if _, ok := errors.AsType[*client.AckError](err); !ok || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("an acknowledgement while offline: %v", err)
 			}
 			answer := make(chan error, 1)

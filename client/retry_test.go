@@ -58,10 +58,10 @@ func TestRetries_AfterTimeouts(t *testing.T) {
 		var text string
 		err := m.Scan(&text)
 		got.add("%s", text)
-		switch {
-		case text == "never":
+		switch text {
+		case "never":
 			return err
-		case text == "third":
+		case "third":
 			if tries++; tries < 3 {
 				return err
 			}

@@ -58,9 +58,7 @@ func TestGoClient_NodeServers(t *testing.T) {
 				t.Parallel()
 				p, url := startPlain(t, tt.server)
 				c := tt.config
-				for _, tr := range transportsOf(w.options) {
-					c.Transports = append(c.Transports, tr)
-				}
+				c.Transports = transportsOf(w.options)
 				c.Query = map[string][]string{"room": {"7"}}
 				checkGoClient(t, p, url, c, w.transport)
 			})
@@ -71,7 +69,7 @@ func TestGoClient_NodeServers(t *testing.T) {
 func transportsOf(options obj) (all []string) {
 	names, _ := options["transports"].(list)
 	for _, n := range names {
-		all = append(all, n.(string)) //nolint:errcheck // it panics
+		all = append(all, n.(string))
 	}
 	return all
 }
@@ -104,7 +102,7 @@ func checkGoClient(t *testing.T, p *peer, url string, c client.Config, transport
 		same(t, nsp+" question", callNode(t, s, "ask me"), list{40})
 		if got := callNode(t, s, "auth"); c.Auth != nil {
 			same(t, nsp+" auth", got[0], c.Auth)
-			same(t, nsp+" query", got[1].(obj)["room"], "7") //nolint:errcheck // it panics
+			same(t, nsp+" query", got[1].(obj)["room"], "7")
 		}
 	}
 	eventually(t, "the transport", func() bool { return m.Transport() == transport })
