@@ -321,9 +321,8 @@ func (r *returner) event(text string) {
 	}
 	r.next[topic] = number + 1
 	r.c.events.Add(1)
-	if len(args) > 3 {
-		r.s.offset, _ = args[3].(string)
-	} else {
+	r.s.offset, _ = args[3].(string)
+	if r.s.offset == "-" {
 		r.c.bare.Add(1)
 	}
 }

@@ -22,11 +22,16 @@ const (
 	// readLimit is how much longer they wait where it has: who got an event without its offset cannot be recovered
 	// from before it.
 	readLimit = time.Second
+
+	// noOffset takes the place of an offset that is not known. A client keeps it as its last, and no server recovers it
+	// from there: so what it has got without an offset is not sent to it again, wherever it comes back.
+	noOffset = "-"
 )
 
 // sequence delivers what has an offset to the sockets of a namespace in the order of the stream: so an offset that a
 // client has means that it has had everything before. What this server broadcasts waits for the stream, but no longer
-// than offsetLimit, and readLimit where Redis has it; what has no offset waits behind it.
+// than offsetLimit, and readLimit where Redis has it; what has no offset waits behind it. From when something is delivered
+// without its offset until it comes from the stream, everything is: what comes meanwhile is before it in the stream.
 type sequence struct {
 	a       *stream
 	waiting atomic.Int32 // len(queue), read without the lock
@@ -283,6 +288,9 @@ func (q *sequence) deliver(id entryID, w *waiting) error {
 	if q.a.closed.Load() {
 		return nil
 	}
+	if len(q.late) > 0 {
+		p = withArg(w.p, noOffset)
+	}
 	_, err := q.a.Deliver(p, w.o)
 	return err
 }
@@ -302,8 +310,12 @@ func dataSize(fields []string) int { return len(fields[len(fields)-1]) }
 // withOffset gives p with its offset as a further argument.
 func withOffset(p *parser.Packet, id entryID) *parser.Packet {
 	var text [maxEntryID]byte
+	return withArg(p, string(id.append(text[:0])))
+}
+
+func withArg(p *parser.Packet, text string) *parser.Packet {
 	with := *p
-	with.Args = append(slices.Clip(p.Args), parser.RawJSON(strconv.AppendQuote(nil, string(id.append(text[:0])))))
+	with.Args = append(slices.Clip(p.Args), parser.RawJSON(strconv.AppendQuote(nil, text)))
 	return &with
 }
 
@@ -386,7 +398,7 @@ func (q *sequence) expire(now time.Time, last *waiting) {
 
 // withoutOffset delivers w to sockets that cannot be recovered from before it then. The lock is held.
 func (q *sequence) withoutOffset(w *waiting) {
-	d, _, err := q.a.host.Prepare(w.p, w.o.Flags, nil)
+	d, _, err := q.a.host.Prepare(withArg(w.p, noOffset), w.o.Flags, nil)
 	if err != nil {
 		return // it was encoded before
 	}

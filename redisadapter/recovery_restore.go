@@ -80,6 +80,9 @@ func (m *strangerMember) ID() string { return string(*m) }
 func (a recovering) Restore(
 	ctx context.Context, pid, offset string, resume func(s adapter.Session, missed []*parser.Packet) error,
 ) error {
+	if offset == noOffset {
+		return errEarly
+	}
 	since, ok := parseEntryID(offset)
 	if !ok || !adapter.ValidPID(pid) || a.reader == nil || a.closed.Load() {
 		return errMalformed

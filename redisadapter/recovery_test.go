@@ -422,7 +422,7 @@ func TestStreamsRecovery_Late(t *testing.T) {
 		t.Error("nothing waits")
 	}
 	testkit.Eventually(t, "delivered", func() bool { return s.Has("late") })
-	if offsetOf(s) != "" {
+	if offsetOf(s) != "-" {
 		t.Errorf("offset %q", offsetOf(s))
 	}
 	if !<-after {
