@@ -23,6 +23,10 @@ const (
 	transportWebSocket = "websocket"
 )
 
+// idleConns is how long an HTTP connection is kept that nothing needs, as after an upgrade. It is more than the time
+// between two heartbeats, so that polling does not have to connect for each.
+const idleConns = 30 * time.Second
+
 // Config configures a [Manager]. Zero fields mean Node's defaults but where it is said.
 //
 // Node: socket.io-client/lib/manager.ts ManagerOptions
@@ -205,6 +209,7 @@ func (c Config) client() (*http.Client, *http.Transport) {
 	if t, ok := http.DefaultTransport.(*http.Transport); ok {
 		own = t.Clone()
 	}
+	own.IdleConnTimeout = idleConns
 	if c.TLS != nil {
 		own.TLSClientConfig = c.TLS.Clone()
 	}
