@@ -210,8 +210,7 @@ func TestSocket_AckEndsWithTheConnection(t *testing.T) {
 	if reason := client.Reason(""); !errors.As(err, &reason) || !errors.Is(err, client.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
-	var ae *client.AckError
-	if !errors.As(err, &ae) {
+	if _, ok := errors.AsType[*client.AckError](err); !ok {
 		t.Errorf("no AckError: %v", err)
 	}
 }

@@ -162,7 +162,7 @@ func (r *restoration) load(ctx context.Context) error {
 		if there && r.s.Min != lastEntryID.String() {
 			return nil
 		}
-		at, _ := a.reader.position()
+		at := a.reader.position()
 		young := at.ms < r.since.ms || at.ms-r.since.ms < uint64(youngOffset/time.Millisecond)
 		if tries < sessionTries && young && a.c.app.sleep(ctx, sessionPause) {
 			continue
@@ -204,7 +204,7 @@ func (r *restoration) join(ctx context.Context) error {
 	r.j = newJoiner(r.s, *a.c.recovery)
 	a.seq.lock()
 	defer a.seq.unlock()
-	r.from, _ = a.reader.position()
+	r.from = a.reader.position()
 	if r.from.less(a.seq.at) {
 		r.from = a.seq.at
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrPrefixInUse is wrapped by the error of Start where servers with the classic adapter listen on the channels that
-// requests between servers with [Streams] would be published on: they cannot read these, and official ones end.
+// requests between servers with [Streams] would be published on: they cannot read these.
 var ErrPrefixInUse = errors.New("redisadapter: channel prefix is in use by the classic adapter")
 
 // StreamsOptions configure [Streams]. The zero value is what the official adapter does by default. All servers of a

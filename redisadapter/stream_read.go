@@ -184,11 +184,11 @@ func (r *reader) health() error {
 	return r.failing
 }
 
-// position is up to where everything has been handled; ok is false before that is known.
-func (r *reader) position() (at entryID, ok bool) {
+// position is up to where everything has been handled; zero before that is known.
+func (r *reader) position() entryID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.done, r.known
+	return r.done
 }
 
 // reached waits until everything up to id has been handled.

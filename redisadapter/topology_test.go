@@ -65,7 +65,8 @@ func reaches(t *testing.T, from *server, to *adaptertest.Socket, room string) {
 		if err := from.Broadcast(context.Background(), packet(event), adapter.Options{Rooms: []string{room}}); err != nil {
 			t.Fatal(err)
 		}
-		return len(to.Got()) > 0 && strings.HasPrefix(to.Got()[len(to.Got())-1].Event, t.Name()+" "+room)
+		got := to.Got()
+		return len(got) > 0 && strings.HasPrefix(got[len(got)-1].Event, t.Name()+" "+room)
 	})
 }
 
