@@ -67,6 +67,15 @@ func (b *bundle) cut(p *peer, s *sockeye.Socket) {
 	get(b.t, "disconnect", gone)
 }
 
+// settle waits until everything that was emitted before is in the history: what is on its way there may come to a client
+// that is recovered after its CONNECT.
+func (b *bundle) settle() {
+	b.t.Helper()
+	if _, err := b.To("nobody").EmitWithAck(b.t.Context(), "settle"); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // withRecoveries runs a test with each adapter that can do recovery.
 func withRecoveries(t *testing.T, f func(*testing.T, func() adapter.Cluster)) {
 	t.Helper()
@@ -134,6 +143,7 @@ func testRecovery(t *testing.T, a func() adapter.Cluster) {
 	); !errors.Is(err, sockeye.ErrClosed) {
 		t.Fatal(err)
 	}
+	b.settle()
 
 	p = b.dial()
 	p.send("0" + first.auth())
@@ -261,6 +271,7 @@ func testRecoveryMiddlewares(t *testing.T, a func() adapter.Cluster) {
 			p.event(&old)
 			b.cut(p, get(t, "socket", c))
 			_ = b.Emit("missed")
+			b.settle()
 			close(locked)
 			p = b.dial()
 			p.send("0" + old.auth())

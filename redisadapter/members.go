@@ -278,13 +278,13 @@ func (m *members) membersOf(p *peer, inOrder bool) []left {
 	return list
 }
 
-// servers counts the other servers that are there.
+// servers counts the other servers that are there and have said what they have open.
 func (m *members) servers() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
 	for _, p := range m.peers {
-		if !p.silent {
+		if !p.silent && p.serial > 0 {
 			n++
 		}
 	}
