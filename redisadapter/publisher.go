@@ -25,31 +25,29 @@ type queued struct {
 	done chan<- error // has room for one; nil where nobody waits
 }
 
+func (q queued) bytes() int { return len(q.Payload) }
+
 // publisher publishes in batches what the whole process has to say, in order. What happens while Redis is away is
 // in the comment of PubSubOptions.PublishQueue.
 type publisher struct {
-	d        Driver
-	messages int
-	bytes    int
-	count    *counters
-	fault    func(error)
+	d     Driver
+	count *counters
+	fault func(error)
 
 	wake   chan struct{} // holds one token when there is news
 	cancel context.CancelFunc
 	ended  chan struct{}
 
 	mu      sync.Mutex
-	queue   []queued // from first on
-	first   int
-	size    int // bytes of the payloads in queue
+	backlog backlog[queued]
 	closed  bool
 	failing error // nil while Redis accepts messages
 }
 
 func newPublisher(d Driver, o busOptions, count *counters, fault func(error)) *publisher {
 	return &publisher{
-		d: d, messages: o.PublishQueue, bytes: o.PublishQueueBytes, count: count, fault: fault,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		d: d, count: count, fault: fault, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		backlog: backlog[queued]{most: o.PublishQueue, mostBytes: o.PublishQueueBytes},
 	}
 }
 
@@ -72,12 +70,7 @@ func (p *publisher) put(m Publication, done chan<- error) error {
 		p.mu.Unlock()
 		return ErrClosed
 	}
-	p.queue = append(p.queue, queued{m, done})
-	p.size += len(m.Payload)
-	var dropped []queued
-	for n := p.length(); n > 1 && (n > p.messages || p.size > p.bytes); n-- {
-		dropped = append(dropped, p.shift())
-	}
+	dropped := p.backlog.put(queued{m, done})
 	p.mu.Unlock()
 	p.signal()
 	p.drop(dropped, ErrDropped)
@@ -122,27 +115,6 @@ func (p *publisher) signal() {
 	case p.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (p *publisher) length() int { return len(p.queue) - p.first }
-
-func (p *publisher) shift() queued {
-	q := p.queue[p.first]
-	p.queue[p.first] = queued{}
-	p.first++
-	p.size -= len(q.Payload)
-	if p.first == len(p.queue) {
-		p.queue, p.first = p.queue[:0], 0
-		if cap(p.queue) > 4*maxBatch {
-			p.queue = nil // a burst is over
-		}
-	} else if p.first > maxBatch && 2*p.first > len(p.queue) {
-		// Move down what is left, so that the slice does not grow for ever while it never runs empty.
-		n := copy(p.queue, p.queue[p.first:])
-		clear(p.queue[n:])
-		p.queue, p.first = p.queue[:n], 0
-	}
-	return q
 }
 
 func (p *publisher) drop(list []queued, err error) {
@@ -228,35 +200,20 @@ func (p *publisher) settle(batch []queued, errs []error) (left []queued, err err
 func (p *publisher) take(batch []queued) ([]queued, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for size := 0; p.length() > 0 && len(batch) < maxBatch && size < maxBatchBytes; {
-		q := p.shift()
-		size += len(q.Payload)
-		batch = append(batch, q)
-	}
-	return batch, p.closed
+	return p.backlog.take(batch), p.closed
 }
 
 func (p *publisher) rest() []queued {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rest := append([]queued(nil), p.queue[p.first:]...)
-	p.queue, p.first, p.size = nil, 0, 0
-	return rest
+	return p.backlog.rest()
 }
 
 // giveBack drops of a batch that waited for Redis what the queue, full meanwhile, would have dropped.
 func (p *publisher) giveBack(batch []queued) []queued {
 	p.mu.Lock()
-	n, size := p.length()+len(batch), p.size
+	over := p.backlog.over(batch)
 	p.mu.Unlock()
-	for _, q := range batch {
-		size += len(q.Payload)
-	}
-	over := 0
-	for ; over < len(batch) && n > 1 && (n > p.messages || size > p.bytes); n-- {
-		size -= len(batch[over].Payload)
-		over++
-	}
 	p.drop(batch[:over], ErrDropped)
 	return batch[over:]
 }

@@ -25,7 +25,9 @@ type appending struct {
 	tries   int
 }
 
-func (e *appending) tell(id string, err error) {
+func (e appending) bytes() int { return e.size }
+
+func (e appending) tell(id string, err error) {
 	if e.done != nil {
 		e.done(id, err)
 	}
@@ -35,20 +37,16 @@ func (e *appending) tell(id string, err error) {
 // is lost between an entry and the answer to it: then the stream is read. Where Redis refuses single entries of a batch
 // and takes later ones, these come first.
 type appender struct {
-	d        StreamDriver
-	messages int
-	bytes    int
-	count    *counters
-	fault    func(error)
+	d     StreamDriver
+	count *counters
+	fault func(error)
 
 	wake   chan struct{} // holds one token when there is news
 	cancel context.CancelFunc
 	ended  chan struct{}
 
 	mu      sync.Mutex
-	queue   []appending // from first on
-	first   int
-	size    int
+	backlog backlog[appending]
 	closed  bool
 	failing error              // nil while Redis takes entries
 	last    map[string]entryID // the highest id that is known, by stream
@@ -58,8 +56,9 @@ type appender struct {
 
 func newAppender(d StreamDriver, o busOptions, count *counters, fault func(error)) *appender {
 	return &appender{
-		d: d, messages: o.PublishQueue, bytes: o.PublishQueueBytes, count: count, fault: fault,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}), last: map[string]entryID{}, acked: map[string]struct{}{},
+		d: d, count: count, fault: fault, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		backlog: backlog[appending]{most: o.PublishQueue, mostBytes: o.PublishQueueBytes},
+		last:    map[string]entryID{}, acked: map[string]struct{}{},
 	}
 }
 
@@ -80,12 +79,7 @@ func (p *appender) put(e appending) error {
 		p.mu.Unlock()
 		return ErrClosed
 	}
-	p.queue = append(p.queue, e)
-	p.size += e.size
-	var dropped []appending
-	for n := p.length(); n > 1 && (n > p.messages || p.size > p.bytes); n-- {
-		dropped = append(dropped, p.shift())
-	}
+	dropped := p.backlog.put(e)
 	p.mu.Unlock()
 	p.signal()
 	p.drop(dropped, ErrDropped)
@@ -127,27 +121,6 @@ func (p *appender) signal() {
 	}
 }
 
-func (p *appender) length() int { return len(p.queue) - p.first }
-
-func (p *appender) shift() appending {
-	e := p.queue[p.first]
-	p.queue[p.first] = appending{}
-	p.first++
-	p.size -= e.size
-	switch {
-	case p.first == len(p.queue):
-		p.queue, p.first = p.queue[:0], 0
-		if cap(p.queue) > 4*maxBatch {
-			p.queue = nil // a burst is over
-		}
-	case p.first > maxBatch && 2*p.first > len(p.queue):
-		n := copy(p.queue, p.queue[p.first:])
-		clear(p.queue[n:])
-		p.queue, p.first = p.queue[:n], 0
-	}
-	return e
-}
-
 func (p *appender) drop(list []appending, err error) {
 	if len(list) == 0 {
 		return
@@ -185,20 +158,13 @@ func (p *appender) run(ctx context.Context) {
 func (p *appender) take(batch []appending) ([]appending, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for size := 0; p.length() > 0 && len(batch) < maxBatch && size < maxBatchBytes; {
-		e := p.shift()
-		size += e.size
-		batch = append(batch, e)
-	}
-	return batch, p.closed
+	return p.backlog.take(batch), p.closed
 }
 
 func (p *appender) rest() []appending {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rest := append([]appending(nil), p.queue[p.first:]...)
-	p.queue, p.first, p.size = nil, 0, 0
-	return rest
+	return p.backlog.rest()
 }
 
 // flush appends a batch, however long that takes. It gives what is left when the appender is closed.
@@ -290,16 +256,8 @@ func (p *appender) connect(ctx context.Context) error {
 // giveBack drops of a batch that waited for Redis what the queue, full meanwhile, would have dropped.
 func (p *appender) giveBack(batch []appending) []appending {
 	p.mu.Lock()
-	n, size := p.length()+len(batch), p.size
+	over := p.backlog.over(batch)
 	p.mu.Unlock()
-	for i := range batch {
-		size += batch[i].size
-	}
-	over := 0
-	for ; over < len(batch) && n > 1 && (n > p.messages || size > p.bytes); n-- {
-		size -= batch[over].size
-		over++
-	}
 	p.drop(batch[:over], ErrDropped)
 	return batch[over:]
 }
