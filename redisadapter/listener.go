@@ -2,7 +2,6 @@ package redisadapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -79,8 +78,8 @@ func (l *listener) opened() error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.b.o.RequestsTimeout)
 	defer cancel()
 	err := l.b.t.settled(ctx)
-	if errors.Is(err, ErrForbidden) {
-		return fmt.Errorf("redisadapter: subscribe: %w", err)
+	if refused := l.b.t.refusedTo(l); refused != nil {
+		return fmt.Errorf("redisadapter: subscribe: %w", refused)
 	}
 	if err != nil {
 		l.fault(faultGap, err)

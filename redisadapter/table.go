@@ -38,6 +38,7 @@ type topic struct {
 	pattern bool
 	routes  []route // replaced, not changed
 	told    bool    // the driver has been told to subscribe
+	refused error   // Redis does not allow it
 	isDirty bool
 }
 
@@ -215,6 +216,18 @@ func (t *table) settled(ctx context.Context) error {
 	}
 }
 
+// refusedTo gives one reason why l is not subscribed to all that it has added.
+func (t *table) refusedTo(l *listener) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for p := range t.own[l] {
+		if p.refused != nil {
+			return p.refused
+		}
+	}
+	return nil
+}
+
 // close ends the goroutine. Whatever is in the table stays as it is.
 func (t *table) close() {
 	t.cancel()
@@ -239,7 +252,11 @@ func (t *table) run(ctx context.Context, sub Subscription, limit time.Duration, 
 			return
 		}
 		add, remove, waiting := t.take()
-		err := errors.Join(t.pass(ctx, sub.Remove, remove, limit), t.pass(ctx, sub.Add, add, limit))
+		err := errors.Join(pass(ctx, remove, limit, func(ctx context.Context, part []*topic) error {
+			return sub.Remove(ctx, t.topics(part))
+		}), pass(ctx, add, limit, func(ctx context.Context, part []*topic) error {
+			return t.subscribe(ctx, sub, part)
+		}))
 		for _, done := range waiting {
 			done <- err
 		}
@@ -271,8 +288,8 @@ func (t *table) take() (add, remove []*topic, waiting []chan<- error) {
 }
 
 // pass makes as many calls as it takes, all within limit.
-func (t *table) pass(
-	ctx context.Context, call func(context.Context, Topics) error, list []*topic, limit time.Duration,
+func pass(
+	ctx context.Context, list []*topic, limit time.Duration, call func(context.Context, []*topic) error,
 ) error {
 	if len(list) == 0 {
 		return nil
@@ -281,9 +298,29 @@ func (t *table) pass(
 	defer cancel()
 	var errs []error
 	for part := range slices.Chunk(list, maxChange) {
-		if err := call(ctx, t.topics(part)); err != nil {
+		if err := call(ctx, part); err != nil {
 			errs = append(errs, err) // the driver knows of them nevertheless
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// subscribe tells the driver of topics. Where Redis refuses some, it notes which, and the others are not lost with them.
+func (t *table) subscribe(ctx context.Context, sub Subscription, part []*topic) error {
+	err := sub.Add(ctx, t.topics(part))
+	if !errors.Is(err, ErrForbidden) {
+		return err
+	}
+	if len(part) == 1 {
+		t.mu.Lock()
+		part[0].refused = err
+		t.mu.Unlock()
+		return err
+	}
+	_ = sub.Remove(ctx, t.topics(part)) // as well as it can: some are not there
+	var errs []error
+	for i := range part {
+		errs = append(errs, t.subscribe(ctx, sub, part[i:i+1]))
 	}
 	return errors.Join(errs...)
 }
