@@ -18,7 +18,7 @@ type batch struct {
 }
 
 // Publish sends the batch in one pipeline, in a Redis Cluster in one to each node that it concerns.
-func (d *driver) Publish(ctx context.Context, messages []redisadapter.Publication) []error {
+func (d *Driver) Publish(ctx context.Context, messages []redisadapter.Publication) []error {
 	b := batch{cmds: make([]redis.Cmder, len(messages)), keys: make([]string, len(messages))}
 	args := make([]any, 3*len(messages))
 	for i := range messages {
@@ -39,7 +39,7 @@ var publish, spublish any = "publish", "spublish"
 
 // run sends a batch. It gives nil, or for each command nil or an error, which wraps ErrNotSent where Redis certainly has
 // not done it.
-func (d *driver) run(ctx context.Context, b *batch) []error {
+func (d *Driver) run(ctx context.Context, b *batch) []error {
 	if d.ctx.Err() != nil {
 		return all(len(b.cmds), notSent(redisadapter.ErrClosed))
 	}
@@ -86,7 +86,7 @@ func all(n int, err error) []error {
 
 // run is a batch under way.
 type run struct {
-	d *driver
+	d *Driver
 	b *batch
 
 	mu   sync.Mutex
@@ -211,7 +211,7 @@ func (r *run) part(ctx context.Context, n *node, list []int) {
 
 // one says one command about a key, at the node that has it. again allows to say it again where it is not known whether
 // Redis has got it.
-func (d *driver) one(ctx context.Context, key string, cmd redis.Cmder, again bool) error {
+func (d *Driver) one(ctx context.Context, key string, cmd redis.Cmder, again bool) error {
 	if d.ctx.Err() != nil {
 		return redisadapter.ErrClosed
 	}
@@ -244,4 +244,4 @@ func (d *driver) one(ctx context.Context, key string, cmd redis.Cmder, again boo
 }
 
 // refresh looks who owns what; where nobody says, what was known is as good as before.
-func (d *driver) refresh(ctx context.Context, p place) { _ = p.reload(ctx) }
+func (d *Driver) refresh(ctx context.Context, p place) { _ = p.reload(ctx) }

@@ -25,7 +25,7 @@ var errUncovered = errors.New("no node of the cluster has the slot")
 
 // cluster is a Redis Cluster.
 type cluster struct {
-	d    *driver
+	d    *Driver
 	o    *redis.ClusterOptions
 	load chan struct{} // holds the one token
 	now  atomic.Pointer[table]
@@ -42,7 +42,7 @@ type table struct {
 	known  []*node                 // masters and replicas
 }
 
-func newCluster(d *driver, o *redis.ClusterOptions) *cluster {
+func newCluster(d *Driver, o *redis.ClusterOptions) *cluster {
 	c := &cluster{d: d, o: o, load: make(chan struct{}, 1), nodes: map[string]*node{}}
 	c.load <- struct{}{}
 	return c

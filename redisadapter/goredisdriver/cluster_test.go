@@ -15,7 +15,7 @@ import (
 )
 
 // startCluster gives three masters with a replica each, and a driver.
-func startCluster(t *testing.T) (*testkit.Cluster, *driver) {
+func startCluster(t *testing.T) (*testkit.Cluster, *Driver) {
 	t.Helper()
 	c := testkit.StartCluster(t, 3, 1)
 	// One address is enough.

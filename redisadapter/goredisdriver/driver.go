@@ -36,8 +36,8 @@ type Options struct {
 	Subscriber redis.UniversalClient
 }
 
-// driver implements redisadapter.StreamDriver.
-type driver struct {
+// Driver implements redisadapter.StreamDriver and redisadapter.Commander. It is safe for concurrent use.
+type Driver struct {
 	pub place // for everything but subscriptions
 	sub place // for subscriptions; often the same
 
@@ -84,8 +84,8 @@ type place interface {
 // a message that is sent again could be there twice. Behind Sentinel it looks every 2 s who is the master, and in a Redis
 // Cluster every 0.5 to 2 s who owns the slots. The client stays the application's: closing the driver does not
 // close it, and it must not be closed before. Nothing is dialed yet.
-func New(client redis.UniversalClient, o Options) (redisadapter.StreamDriver, error) {
-	d := &driver{readers: map[string]*reader{}}
+func New(client redis.UniversalClient, o Options) (*Driver, error) {
+	d := &Driver{readers: map[string]*reader{}}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	var err error
 	if d.pub, err = d.placeOf(client); err != nil {
@@ -105,7 +105,7 @@ func New(client redis.UniversalClient, o Options) (redisadapter.StreamDriver, er
 	return d, nil
 }
 
-func (d *driver) placeOf(client redis.UniversalClient) (place, error) {
+func (d *Driver) placeOf(client redis.UniversalClient) (place, error) {
 	switch c := client.(type) {
 	case *redis.Client:
 		if c != nil {
@@ -122,7 +122,7 @@ func (d *driver) placeOf(client redis.UniversalClient) (place, error) {
 // single is a place with one node.
 type single struct{ n *node }
 
-func newSingle(d *driver, c *redis.Client) *single { return &single{newNode(d, *c.Options())} }
+func newSingle(d *Driver, c *redis.Client) *single { return &single{newNode(d, *c.Options())} }
 
 func (s *single) home(context.Context) (*node, error) { return s.n, nil }
 
@@ -143,7 +143,7 @@ func (s *single) sharded() bool { return false }
 func (s *single) close() { s.n.close() }
 
 // enter counts a goroutine that Close waits for. It is false once the driver is closed.
-func (d *driver) enter() bool {
+func (d *Driver) enter() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -154,7 +154,7 @@ func (d *driver) enter() bool {
 }
 
 // Connect sends a PING over the connection that publishes.
-func (d *driver) Connect(ctx context.Context) error {
+func (d *Driver) Connect(ctx context.Context) error {
 	if d.ctx.Err() != nil {
 		return redisadapter.ErrClosed
 	}
@@ -175,16 +175,16 @@ func (d *driver) Connect(ctx context.Context) error {
 }
 
 // Subscribers sends a PUBSUB NUMSUB to each master.
-func (d *driver) Subscribers(ctx context.Context, channel string) (int, error) {
+func (d *Driver) Subscribers(ctx context.Context, channel string) (int, error) {
 	return d.count(ctx, "numsub", channel)
 }
 
 // ShardSubscribers sends a PUBSUB SHARDNUMSUB to each master.
-func (d *driver) ShardSubscribers(ctx context.Context, channel string) (int, error) {
+func (d *Driver) ShardSubscribers(ctx context.Context, channel string) (int, error) {
 	return d.count(ctx, "shardnumsub", channel)
 }
 
-func (d *driver) count(ctx context.Context, what, channel string) (int, error) {
+func (d *Driver) count(ctx context.Context, what, channel string) (int, error) {
 	if d.ctx.Err() != nil {
 		return 0, redisadapter.ErrClosed
 	}
@@ -196,7 +196,7 @@ func (d *driver) count(ctx context.Context, what, channel string) (int, error) {
 	return sum + there, err
 }
 
-func (d *driver) countAt(ctx context.Context, p place, what, channel string) (int, error) {
+func (d *Driver) countAt(ctx context.Context, p place, what, channel string) (int, error) {
 	sum, err := d.sum(ctx, p, what, channel)
 	if err != nil && p.sharded() && ctx.Err() == nil {
 		d.refresh(ctx, p) // there may be other masters by now
@@ -205,7 +205,7 @@ func (d *driver) countAt(ctx context.Context, p place, what, channel string) (in
 	return sum, err
 }
 
-func (d *driver) sum(ctx context.Context, p place, what, channel string) (int, error) {
+func (d *Driver) sum(ctx context.Context, p place, what, channel string) (int, error) {
 	nodes, err := p.masters(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("goredisdriver: %w", err)
@@ -240,7 +240,7 @@ func each(nodes []*node, f func(*node) error) error {
 }
 
 // Close closes the connections of the driver, and not the client.
-func (d *driver) Close() error {
+func (d *Driver) Close() error {
 	d.cancel() // which closes all connections
 	d.mu.Lock()
 	d.closed = true

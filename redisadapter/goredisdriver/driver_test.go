@@ -25,7 +25,7 @@ func bounded(t testing.TB) context.Context {
 }
 
 // driverOf makes a driver of a client and closes both with the test.
-func driverOf(t testing.TB, client redis.UniversalClient, o Options) *driver {
+func driverOf(t testing.TB, client redis.UniversalClient, o Options) *Driver {
 	t.Helper()
 	d, err := New(client, o)
 	if err != nil {
@@ -39,7 +39,7 @@ func driverOf(t testing.TB, client redis.UniversalClient, o Options) *driver {
 			t.Error(err)
 		}
 	})
-	return d.(*driver)
+	return d
 }
 
 func TestDriver_Conformance(t *testing.T) {

@@ -86,7 +86,7 @@ type dialed struct {
 }
 
 // dial dials as the options say, and ends with ctx and with the driver also where what dials does not.
-func (d *driver) dial(ctx context.Context, o *redis.Options) (net.Conn, error) {
+func (d *Driver) dial(ctx context.Context, o *redis.Options) (net.Conn, error) {
 	limit := o.DialTimeout
 	if limit <= 0 {
 		limit = dialLimit
@@ -108,7 +108,7 @@ func (d *driver) dial(ctx context.Context, o *redis.Options) (net.Conn, error) {
 }
 
 // dialing ends when what dials does, which has a limit of its own for each step.
-func (d *driver) dialing(ctx context.Context, o *redis.Options, result chan<- dialed) {
+func (d *Driver) dialing(ctx context.Context, o *redis.Options, result chan<- dialed) {
 	defer d.running.Done()
 	dialer := o.Dialer
 	if dialer == nil {
@@ -129,7 +129,7 @@ func (d *driver) dialing(ctx context.Context, o *redis.Options, result chan<- di
 }
 
 // open dials a connection. Nothing is said over it yet.
-func (d *driver) open(ctx context.Context, o *redis.Options) (*line, error) {
+func (d *Driver) open(ctx context.Context, o *redis.Options) (*line, error) {
 	nc, err := d.dial(ctx, o)
 	if err != nil {
 		return nil, &undialed{err}

@@ -19,7 +19,7 @@ const maxIdle = 8 // connections for questions that are kept
 
 // node is one Redis: what is said in order over one connection, and questions over as many as are asked at once.
 type node struct {
-	d        *driver
+	d        *Driver
 	o        redis.Options
 	name     string // for errors
 	sentinel bool   // what is dialed may be another one each time
@@ -35,7 +35,7 @@ type node struct {
 	closed bool
 }
 
-func newNode(d *driver, o redis.Options) *node {
+func newNode(d *Driver, o redis.Options) *node {
 	n := &node{d: d, o: o, name: o.Addr, turn: make(chan struct{}, 1)}
 	if o.Addr == "FailoverClient" { // what redis.NewFailoverClient calls it
 		n.sentinel = true

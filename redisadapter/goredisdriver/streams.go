@@ -20,7 +20,7 @@ const askEvery = 50 * time.Millisecond
 var errReply = errors.New("goredisdriver: a reply of another form than expected")
 
 // Append sends an XADD for each entry.
-func (d *driver) Append(ctx context.Context, entries []redisadapter.Append) ([]string, []error) {
+func (d *Driver) Append(ctx context.Context, entries []redisadapter.Append) ([]string, []error) {
 	b := batch{cmds: make([]redis.Cmder, len(entries)), keys: make([]string, len(entries))}
 	adds := make([]*redis.StringCmd, len(entries))
 	for i := range entries {
@@ -48,7 +48,7 @@ func (d *driver) Append(ctx context.Context, entries []redisadapter.Append) ([]s
 }
 
 // Set sends a SET with PX for each key.
-func (d *driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
+func (d *Driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
 	b := batch{cmds: make([]redis.Cmder, len(keys)), keys: make([]string, len(keys))}
 	for i := range keys {
 		k := &keys[i]
@@ -59,7 +59,7 @@ func (d *driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
 }
 
 // Get sends a GET.
-func (d *driver) Get(ctx context.Context, key string) (value string, ok bool, err error) {
+func (d *Driver) Get(ctx context.Context, key string) (value string, ok bool, err error) {
 	cmd := redis.NewStringCmd(ctx, "get", key)
 	switch err := d.one(ctx, key, cmd, true); {
 	case errors.Is(err, redis.Nil):
@@ -71,14 +71,14 @@ func (d *driver) Get(ctx context.Context, key string) (value string, ok bool, er
 }
 
 // Delete sends a DEL. It is not sent again when the connection is lost, so that what it tells is true.
-func (d *driver) Delete(ctx context.Context, key string) (bool, error) {
+func (d *Driver) Delete(ctx context.Context, key string) (bool, error) {
 	cmd := redis.NewIntCmd(ctx, "del", key)
 	err := d.one(ctx, key, cmd, false)
 	return cmd.Val() > 0, err
 }
 
 // Range sends an XRANGE.
-func (d *driver) Range(ctx context.Context, stream, first, last string, count int) ([]redisadapter.Entry, error) {
+func (d *Driver) Range(ctx context.Context, stream, first, last string, count int) ([]redisadapter.Entry, error) {
 	args := []any{"xrange", stream, first, last}
 	if count > 0 {
 		args = append(args, "count", count)
@@ -91,7 +91,7 @@ func (d *driver) Range(ctx context.Context, stream, first, last string, count in
 }
 
 // Info sends an XINFO STREAM.
-func (d *driver) Info(ctx context.Context, stream string) (redisadapter.StreamInfo, error) {
+func (d *Driver) Info(ctx context.Context, stream string) (redisadapter.StreamInfo, error) {
 	cmd := redis.NewXInfoStreamCmd(ctx, stream)
 	if err := d.one(ctx, stream, cmd, true); err != nil {
 		if isReply(err) && strings.HasSuffix(err.Error(), "no such key") {
@@ -119,7 +119,7 @@ func (r *reader) close() {
 	}
 }
 
-func (d *driver) reader(stream string) (*reader, error) {
+func (d *Driver) reader(stream string) (*reader, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -136,7 +136,7 @@ func (d *driver) reader(stream string) (*reader, error) {
 }
 
 // Read sends one XREAD after the other.
-func (d *driver) Read(
+func (d *Driver) Read(
 	ctx context.Context, stream, after string, count int, block time.Duration,
 ) ([]redisadapter.Entry, error) {
 	r, err := d.reader(stream)
@@ -175,7 +175,7 @@ func (d *driver) Read(
 }
 
 // read sends one XREAD.
-func (d *driver) read(
+func (d *Driver) read(
 	ctx context.Context, r *reader, stream, after string, count int, wait time.Duration,
 ) ([]redisadapter.Entry, error) {
 	n, err := d.pub.owner(ctx, stream)

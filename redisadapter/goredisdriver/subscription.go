@@ -23,7 +23,7 @@ const (
 // subscription is connections for subscriptions, kept open by a goroutine of its own: one, in a Redis Cluster one to each
 // master that has a slot of a channel of SPUBLISH.
 type subscription struct {
-	d      *driver
+	d      *Driver
 	p      place
 	r      redisadapter.Receiver
 	cancel context.CancelFunc
@@ -71,7 +71,7 @@ type event struct {
 }
 
 // Subscribe opens a connection for subscriptions.
-func (d *driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisadapter.Subscription, error) {
+func (d *Driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisadapter.Subscription, error) {
 	if !d.enter() {
 		return nil, redisadapter.ErrClosed
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/sockeye-io/sockeye/redisadapter/redistest"
 )
 
-func subscribe(t *testing.T, d *driver, topics redisadapter.Topics) (*redistest.Recorder, redisadapter.Subscription) {
+func subscribe(t *testing.T, d *Driver, topics redisadapter.Topics) (*redistest.Recorder, redisadapter.Subscription) {
 	t.Helper()
 	r := &redistest.Recorder{}
 	s, err := d.Subscribe(bounded(t), r)
@@ -27,7 +27,7 @@ func subscribe(t *testing.T, d *driver, topics redisadapter.Topics) (*redistest.
 }
 
 // flows waits until what is published arrives.
-func flows(t *testing.T, d *driver, r *redistest.Recorder, m redisadapter.Publication) {
+func flows(t *testing.T, d *Driver, r *redistest.Recorder, m redisadapter.Publication) {
 	t.Helper()
 	before := len(r.Got())
 	testkit.Eventually(t, "what is published arrives", func() bool {
@@ -99,7 +99,7 @@ func TestDriver_Frozen(t *testing.T) {
 func TestDriver_ReplicaSplit(t *testing.T) {
 	t.Parallel()
 	master := testkit.StartRedis(t)
-	var drivers []*driver
+	var drivers []*Driver
 	var recorders []*redistest.Recorder
 	for range 2 {
 		replica := testkit.StartReplica(t, master)

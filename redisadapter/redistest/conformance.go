@@ -24,7 +24,7 @@ func Drivers(t *testing.T, open Open) {
 	for name, f := range map[string]func(*testing.T, Open){
 		"publish and subscribe": publishSubscribe, "many topics": manyTopics, "sharded": sharded, "restart": restart,
 		"killed": killed, "mute": mute, "closed": closed, "entries": entries, "follow": follow, "keys": keys,
-		"refused": refused,
+		"refused": refused, "commands": commands,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

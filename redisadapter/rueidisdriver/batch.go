@@ -20,7 +20,7 @@ type batch struct {
 }
 
 // run sends the batch, in one pipeline to each node. It returns nil, or an error or nil for each command.
-func (d *driver) run(ctx context.Context, b batch) []error {
+func (d *Driver) run(ctx context.Context, b batch) []error {
 	if d.cluster != nil {
 		return d.cluster.run(ctx, b)
 	}
@@ -88,7 +88,7 @@ func (n *node) send(ctx context.Context, b batch, only []int, asking func(i int)
 }
 
 // ask sends a command that changes nothing, twice where the connection is found to be lost.
-func (d *driver) ask(
+func (d *Driver) ask(
 	ctx context.Context, key string, build func(rueidis.Builder) rueidis.Completed, take func(rueidis.RedisResult) error,
 ) error {
 	var err error

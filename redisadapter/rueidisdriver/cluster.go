@@ -19,7 +19,7 @@ import (
 
 // cluster knows which master of a Redis Cluster has which slot.
 type cluster struct {
-	d     *driver
+	d     *Driver
 	seeds []string
 	turn  chan struct{} // held by the one who asks for the slots
 
@@ -36,7 +36,7 @@ var (
 	errDisabled = errors.New("it is no node of a Redis Cluster")
 )
 
-func newCluster(d *driver, seeds []string) *cluster {
+func newCluster(d *Driver, seeds []string) *cluster {
 	return &cluster{d: d, seeds: seeds, turn: make(chan struct{}, 1), nodes: map[string]*node{}}
 }
 

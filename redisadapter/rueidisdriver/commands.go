@@ -11,7 +11,7 @@ import (
 )
 
 // subscriber gives the node where channels and patterns are subscribed.
-func (d *driver) subscriber(ctx context.Context) (*node, error) {
+func (d *Driver) subscriber(ctx context.Context) (*node, error) {
 	if d.cluster == nil {
 		return d.listener, nil
 	}

@@ -25,7 +25,6 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/sockeye-io/sockeye/internal/redisproto"
-	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
 // ErrAddresses is returned by New for the addresses of a Redis Cluster.
@@ -41,8 +40,8 @@ const (
 	maxBackoff          = time.Second
 )
 
-// driver implements redisadapter.StreamDriver.
-type driver struct {
+// Driver implements redisadapter.StreamDriver and redisadapter.Commander. It is safe for concurrent use.
+type Driver struct {
 	option rueidis.ClientOption // of every connection
 	addr   string               // for errors
 
@@ -66,7 +65,7 @@ type driver struct {
 // New makes a driver with that option; nothing is dialed yet. One address is that of a Redis, several are those of the
 // Sentinels that watch Sentinel.MasterSet. Where they are zero, ConnWriteTimeout, after which an unresponsive Redis counts
 // as lost, is 5 s, and the buffers of a connection are 64 KiB.
-func New(o rueidis.ClientOption) (redisadapter.StreamDriver, error) {
+func New(o rueidis.ClientOption) (*Driver, error) {
 	if len(o.InitAddress) > 1 && o.Sentinel.MasterSet == "" {
 		return nil, ErrAddresses
 	}
@@ -90,7 +89,7 @@ func New(o rueidis.ClientOption) (redisadapter.StreamDriver, error) {
 // Redis counts only the subscribers of the one that is asked. Subscribers asks both and gives the sum, so servers that
 // subscribe at a third Redis are not in it, and a Node server that publishes to the master and counts there does not see
 // those that subscribe at a replica: as among Node servers, it then does not wait for their answers.
-func NewSplit(publish, subscribe rueidis.ClientOption) (redisadapter.StreamDriver, error) {
+func NewSplit(publish, subscribe rueidis.ClientOption) (*Driver, error) {
 	for _, o := range []rueidis.ClientOption{publish, subscribe} {
 		if len(o.InitAddress) > 1 || o.Sentinel.MasterSet != "" {
 			return nil, errors.New("rueidisdriver: a split is between two single Redis")
@@ -113,7 +112,7 @@ func NewSplit(publish, subscribe rueidis.ClientOption) (redisadapter.StreamDrive
 // Channels and patterns are published and subscribed at one master, which the driver chooses, over one connection each.
 // Channels of SPUBLISH, streams and keys are those of the master that has their slot, also when that changes: a channel is
 // subscribed again as soon as Redis says that its slot has gone, and within about 1 s when it does not say so.
-func NewCluster(o rueidis.ClientOption) (redisadapter.StreamDriver, error) {
+func NewCluster(o rueidis.ClientOption) (*Driver, error) {
 	if o.Sentinel.MasterSet != "" || o.SelectDB != 0 {
 		return nil, errors.New("rueidisdriver: a Redis Cluster has neither Sentinels nor databases")
 	}
@@ -127,11 +126,11 @@ func NewCluster(o rueidis.ClientOption) (redisadapter.StreamDriver, error) {
 
 var errNoAddress = errors.New("rueidisdriver: no address")
 
-func newDriver(o rueidis.ClientOption) (*driver, error) {
+func newDriver(o rueidis.ClientOption) (*Driver, error) {
 	if len(o.InitAddress) == 0 {
 		return nil, errNoAddress
 	}
-	d := &driver{
+	d := &Driver{
 		option: common(o), addr: strings.Join(o.InitAddress, ", "), conns: map[*boundConn]struct{}{},
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -159,7 +158,7 @@ func common(o rueidis.ClientOption) rueidis.ClientOption {
 }
 
 // fail adds the address to an error.
-func (d *driver) fail(err error) error {
+func (d *Driver) fail(err error) error {
 	if named := (*nodeError)(nil); errors.As(err, &named) {
 		return err
 	}
@@ -179,7 +178,7 @@ func (e *nodeError) Error() string {
 func (e *nodeError) Unwrap() error { return e.err }
 
 // start starts a goroutine of the driver, or tells that the driver is closed.
-func (d *driver) start(f func()) bool {
+func (d *Driver) start(f func()) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -190,7 +189,7 @@ func (d *driver) start(f func()) bool {
 }
 
 // Connect sends a PING to where commands go and to where subscriptions are.
-func (d *driver) Connect(ctx context.Context) error {
+func (d *Driver) Connect(ctx context.Context) error {
 	nodes := []*node{d.publisher, d.listener}
 	if d.cluster != nil {
 		home, err := d.cluster.home(ctx)
@@ -208,7 +207,7 @@ func (d *driver) Connect(ctx context.Context) error {
 }
 
 // at gives where a key or a sharded channel is.
-func (d *driver) at(ctx context.Context, key string) (*node, error) {
+func (d *Driver) at(ctx context.Context, key string) (*node, error) {
 	if d.cluster == nil {
 		return d.publisher, nil
 	}
@@ -216,7 +215,7 @@ func (d *driver) at(ctx context.Context, key string) (*node, error) {
 }
 
 // track notes a connection until it is closed.
-func (d *driver) track(c *boundConn) bool {
+func (d *Driver) track(c *boundConn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -226,14 +225,14 @@ func (d *driver) track(c *boundConn) bool {
 	return true
 }
 
-func (d *driver) untrack(c *boundConn) {
+func (d *Driver) untrack(c *boundConn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.conns, c)
 }
 
 // drop closes the connections that which picks.
-func (d *driver) drop(which func(*boundConn) bool) {
+func (d *Driver) drop(which func(*boundConn) bool) {
 	var conns []net.Conn
 	d.mu.Lock()
 	for c := range d.conns {
@@ -248,7 +247,7 @@ func (d *driver) drop(which func(*boundConn) bool) {
 }
 
 // Close closes the connections.
-func (d *driver) Close() error {
+func (d *Driver) Close() error {
 	d.cancel()
 	d.mu.Lock()
 	if d.closed {

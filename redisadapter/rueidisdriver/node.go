@@ -17,7 +17,7 @@ import (
 
 // node is one Redis.
 type node struct {
-	d       *driver
+	d       *Driver
 	addr    string // for errors, and to dial where there is no resolve
 	option  rueidis.ClientOption
 	resolve func(context.Context) (string, error) // what to dial, nil for addr
@@ -33,7 +33,7 @@ type node struct {
 }
 
 // newNode makes a node, whose connections the driver closes.
-func (d *driver) newNode(addr string, o rueidis.ClientOption, resolve func(context.Context) (string, error)) *node {
+func (d *Driver) newNode(addr string, o rueidis.ClientOption, resolve func(context.Context) (string, error)) *node {
 	n := &node{d: d, addr: addr, option: o, resolve: resolve}
 	n.option.InitAddress = []string{addr}
 	d.mu.Lock()

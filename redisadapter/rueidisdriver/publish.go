@@ -11,7 +11,7 @@ import (
 )
 
 // Publish sends the batch in one pipeline, in a Redis Cluster one for each master.
-func (d *driver) Publish(ctx context.Context, messages []redisadapter.Publication) []error {
+func (d *Driver) Publish(ctx context.Context, messages []redisadapter.Publication) []error {
 	return d.run(ctx, batch{
 		n:   len(messages),
 		key: func(i int) (string, bool) { return messages[i].Channel, messages[i].Sharded },
@@ -28,21 +28,21 @@ func (d *driver) Publish(ctx context.Context, messages []redisadapter.Publicatio
 }
 
 // Subscribers sends a PUBSUB NUMSUB.
-func (d *driver) Subscribers(ctx context.Context, channel string) (int, error) {
+func (d *Driver) Subscribers(ctx context.Context, channel string) (int, error) {
 	return d.count(ctx, channel, func(b rueidis.Builder) rueidis.Completed {
 		return b.PubsubNumsub().Channel(channel).Build()
 	})
 }
 
 // ShardSubscribers sends a PUBSUB SHARDNUMSUB.
-func (d *driver) ShardSubscribers(ctx context.Context, channel string) (int, error) {
+func (d *Driver) ShardSubscribers(ctx context.Context, channel string) (int, error) {
 	return d.count(ctx, channel, func(b rueidis.Builder) rueidis.Completed {
 		return b.PubsubShardnumsub().Channel(channel).Build()
 	})
 }
 
 // count adds up what the nodes say that may have subscribers.
-func (d *driver) count(
+func (d *Driver) count(
 	ctx context.Context, channel string, build func(rueidis.Builder) rueidis.Completed,
 ) (sum int, err error) {
 	if d.cluster == nil {
@@ -132,7 +132,7 @@ func one(f func(int, *node) error, i int, n *node, errs []error, done chan<- str
 
 // same tells whether publisher and listener are the same Redis, whose subscribers are not to be counted twice. Where
 // Redis does not say, they are not.
-func (d *driver) same(ctx context.Context) bool {
+func (d *Driver) same(ctx context.Context) bool {
 	d.mu.Lock()
 	known := d.twins
 	d.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 
 // sentinels finds out from Sentinels which Redis is the master.
 type sentinels struct {
-	d     *driver
+	d     *Driver
 	set   string // the name of the master
 	nodes []*node
 
@@ -24,7 +24,7 @@ type sentinels struct {
 	good int // the index of one that answered
 }
 
-func newSentinels(d *driver, o rueidis.ClientOption) *sentinels {
+func newSentinels(d *Driver, o rueidis.ClientOption) *sentinels {
 	s := &sentinels{d: d, set: o.Sentinel.MasterSet}
 	d.addr = fmt.Sprintf("%s of the Sentinels %s", s.set, d.addr)
 	own := rueidis.ClientOption{

@@ -24,7 +24,7 @@ func option(addrs ...string) rueidis.ClientOption {
 	return rueidis.ClientOption{InitAddress: addrs, ConnWriteTimeout: testkit.Scale(2 * time.Second)}
 }
 
-func closing(t *testing.T, d redisadapter.StreamDriver, err error) redisadapter.StreamDriver {
+func closing(t *testing.T, d *Driver, err error) *Driver {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -15,13 +15,13 @@ import (
 )
 
 var (
-	_ redisadapter.StreamDriver = (*driver)(nil)
+	_ redisadapter.StreamDriver = (*Driver)(nil)
 
 	errReply = errors.New("a reply of another form than expected")
 )
 
 // Append sends an XADD for each entry.
-func (d *driver) Append(ctx context.Context, entries []redisadapter.Append) (ids []string, errs []error) {
+func (d *Driver) Append(ctx context.Context, entries []redisadapter.Append) (ids []string, errs []error) {
 	ids = make([]string, len(entries))
 	errs = d.run(ctx, batch{
 		n:   len(entries),
@@ -43,7 +43,7 @@ func (d *driver) Append(ctx context.Context, entries []redisadapter.Append) (ids
 }
 
 // Read sends an XREAD. Where Redis does not answer, it gives up a while after the end of block.
-func (d *driver) Read(
+func (d *Driver) Read(
 	ctx context.Context, stream, after string, count int, block time.Duration,
 ) ([]redisadapter.Entry, error) {
 	n, err := d.at(ctx, stream)
@@ -101,7 +101,7 @@ func (n *node) read(
 }
 
 // Range sends an XRANGE.
-func (d *driver) Range(
+func (d *Driver) Range(
 	ctx context.Context, stream, first, last string, count int,
 ) (list []redisadapter.Entry, err error) {
 	err = d.ask(ctx, stream, func(b rueidis.Builder) rueidis.Completed {
@@ -115,7 +115,7 @@ func (d *driver) Range(
 }
 
 // Info sends an XINFO STREAM.
-func (d *driver) Info(ctx context.Context, stream string) (info redisadapter.StreamInfo, err error) {
+func (d *Driver) Info(ctx context.Context, stream string) (info redisadapter.StreamInfo, err error) {
 	err = d.ask(ctx, stream, func(b rueidis.Builder) rueidis.Completed {
 		return b.XinfoStream().Key(stream).Build()
 	}, func(r rueidis.RedisResult) (err error) {
@@ -129,7 +129,7 @@ func (d *driver) Info(ctx context.Context, stream string) (info redisadapter.Str
 }
 
 // Set sends a SET with PX for each key.
-func (d *driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
+func (d *Driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
 	return d.run(ctx, batch{
 		n:   len(keys),
 		key: func(i int) (string, bool) { return keys[i].Name, true },
@@ -141,7 +141,7 @@ func (d *driver) Set(ctx context.Context, keys []redisadapter.Key) []error {
 }
 
 // Get sends a GET.
-func (d *driver) Get(ctx context.Context, key string) (value string, ok bool, err error) {
+func (d *Driver) Get(ctx context.Context, key string) (value string, ok bool, err error) {
 	err = d.ask(ctx, key, func(b rueidis.Builder) rueidis.Completed {
 		return b.Get().Key(key).Build()
 	}, func(r rueidis.RedisResult) (err error) {
@@ -156,7 +156,7 @@ func (d *driver) Get(ctx context.Context, key string) (value string, ok bool, er
 }
 
 // Delete sends a DEL. It is not sent again when the connection is lost, so that what it tells is true.
-func (d *driver) Delete(ctx context.Context, key string) (bool, error) {
+func (d *Driver) Delete(ctx context.Context, key string) (bool, error) {
 	var n int64
 	errs := d.run(ctx, batch{
 		n:     1,

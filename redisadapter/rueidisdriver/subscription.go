@@ -20,7 +20,7 @@ var (
 // subscription is one subscriber connection, kept open by a link. In a Redis Cluster there is another link to each master
 // that has Sharded channels, and a goroutine that keeps those where their slots are.
 type subscription struct {
-	d      *driver
+	d      *Driver
 	r      redisadapter.Receiver
 	ctx    context.Context // of its goroutines; ends with Close
 	cancel context.CancelFunc
@@ -76,7 +76,7 @@ func tell(ws []*waiter, err error) {
 }
 
 // Subscribe opens a connection for subscriptions.
-func (d *driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisadapter.Subscription, error) {
+func (d *Driver) Subscribe(ctx context.Context, r redisadapter.Receiver) (redisadapter.Subscription, error) {
 	s := &subscription{
 		d: d, r: r, kicked: make(chan struct{}, 1),
 		shards: map[*node]*link{}, sharded: map[string]*link{}, waiting: map[string][]*waiter{},

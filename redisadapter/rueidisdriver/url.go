@@ -9,7 +9,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
 var errURL = errors.New("rueidisdriver: malformed URL")
@@ -32,7 +31,7 @@ const (
 // dial_timeout and write_timeout (such as 2s) and skip_verify (with TLS).
 //
 // Errors do not repeat the URL, since it may have a password.
-func FromURL(s string) (redisadapter.StreamDriver, error) {
+func FromURL(s string) (*Driver, error) {
 	o, kind, err := parse(s)
 	if err != nil {
 		return nil, err
@@ -45,7 +44,7 @@ func FromURL(s string) (redisadapter.StreamDriver, error) {
 
 // FromURLs makes a driver that publishes to one Redis and subscribes at another, as NewSplit does. Both URLs are those of
 // a single Redis, as for FromURL.
-func FromURLs(publish, subscribe string) (redisadapter.StreamDriver, error) {
+func FromURLs(publish, subscribe string) (*Driver, error) {
 	p, pubKind, err := parse(publish)
 	if err != nil {
 		return nil, err
