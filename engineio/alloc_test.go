@@ -31,7 +31,7 @@ func offline(t testing.TB, message func(*Conn, []byte, bool)) *webSocket {
 	s := &Server{}
 	s.env = env{
 		handler: &echo{message: message}, queue: SendQueue{}.withDefaults(), start: time.Now(),
-		interval: time.Hour, timeout: time.Hour, fault: func(err error) { t.Error(err) },
+		interval: time.Hour, timeout: time.Hour, fault: func(err error) { t.Error(err) }, count: &s.counters,
 	}
 	s.frames[0] = ws.ReaderConfig{MaxMessage: 1 << 20}
 	c := newConn(&s.env, "sid", 4, "")

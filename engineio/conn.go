@@ -28,6 +28,11 @@ type env struct {
 	// owner of the connections waits for that. Both may be nil.
 	ended func(*Conn)
 	told  func(*Conn)
+
+	// upgraded is told of a change of transport, as a message is. It may be nil.
+	upgraded func(*Conn)
+
+	count *counters // nil: nothing is counted
 }
 
 // now is the time in nanoseconds since start.
@@ -87,6 +92,8 @@ type Conn struct {
 	beats atomic.Uint32 // changed with mu held
 
 	protocol uint8
+
+	got got // used by the goroutine in the handler only
 
 	mu sync.Mutex
 
@@ -167,6 +174,7 @@ func (c *Conn) SendPrepared(o SendOptions, ps ...*Prepared) error {
 		return nil
 	}
 	if o.Volatile && !c.current().writable() {
+		c.countVolatile(len(ps))
 		return ErrDropped
 	}
 	c.mu.Lock()
@@ -176,20 +184,33 @@ func (c *Conn) SendPrepared(o SendOptions, ps ...*Prepared) error {
 	}
 	if o.Volatile && len(c.q.items) > 0 {
 		c.mu.Unlock()
+		c.countVolatile(len(ps))
 		return ErrDropped
 	}
-	if !o.Force && !c.q.admit(&c.e.queue, ps) {
-		c.mu.Unlock()
-		if c.e.queue.OnFull == CloseConnection {
-			c.endAsync(ReasonTransportError, ErrQueueFull)
+	if !o.Force {
+		before := len(c.q.items)
+		ok := c.q.admit(&c.e.queue, ps)
+		c.countDropped(before - len(c.q.items))
+		if !ok {
+			c.mu.Unlock()
+			return c.overflow(len(ps))
 		}
-		return ErrQueueFull
 	}
 	c.q.push(ps, o.NoCompress)
 	t := c.t
 	c.mu.Unlock()
 	t.wake()
 	return nil
+}
+
+// overflow is the end of a call of SendPrepared that found the queue full.
+func (c *Conn) overflow(messages int) error {
+	if c.e.queue.OnFull != CloseConnection {
+		c.countDropped(messages)
+		return ErrQueueFull
+	}
+	c.endAsync(ReasonTransportError, ErrQueueFull)
+	return ErrQueueFull
 }
 
 // Buffered gives what waits to be sent: what is queued, and what the transport has taken but not yet written.
@@ -302,6 +323,7 @@ func (c *Conn) enter(t transport) bool {
 
 // leave ends what enter began; if the connection was closed meanwhile the handler is told now.
 func (c *Conn) leave() {
+	c.countReceived()
 	c.mu.Lock()
 	c.calling = false
 	tell := c.state.Load() == stateClosed && !c.told
@@ -338,6 +360,9 @@ func (c *Conn) close(reason Reason, err error) bool {
 	}
 	c.state.Store(stateClosed)
 	c.reason, c.err = reason, err
+	if c.e.count != nil {
+		c.e.count.over(c.t.name(), c.protocol, reason, err)
+	}
 	c.q = sendq{}
 	c.ctl = 0
 	c.unschedule()
@@ -403,6 +428,8 @@ func (c *Conn) receive(p eio.Packet) bool {
 		if c.beats.Load() == beatWaiting {
 			c.extend()
 		}
+		c.got.packets++
+		c.got.bytes += len(p.Data)
 		c.e.handler.OnMessage(c, p.Data, p.Binary)
 		return true
 	case eio.Ping:

@@ -16,6 +16,17 @@ type Handler interface {
 	OnClose(c *Conn, reason Reason, err error)
 }
 
+// UpgradeHandler is what a [Handler] may implement to be told of changes of transport.
+type UpgradeHandler interface {
+	Handler
+
+	// OnUpgrade tells that c has gone over from polling to WebSocket, in order with its messages. Messages that are
+	// sent from now on take the new transport.
+	//
+	// Node: the upgrade event of a socket
+	OnUpgrade(c *Conn)
+}
+
 // Reason is why a connection ended, in the protocol's words.
 type Reason string
 

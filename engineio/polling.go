@@ -253,6 +253,7 @@ func (p *polling) take() (a answer, ok bool) {
 	for _, it := range c.q.items {
 		b = eio.Append(b, f, it.p.packet())
 	}
+	c.taken()
 	c.q.took()
 	c.q.landed()
 	c.notifyDrained()

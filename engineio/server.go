@@ -34,6 +34,7 @@ type Server struct {
 	driver    netpoll.Driver
 	overtake  time.Duration // see overtake.go
 	sessions  sessions
+	counters  counters
 	open      atomic.Int64 // connections whose OnClose has not returned
 
 	mu sync.Mutex
@@ -81,6 +82,10 @@ func NewServer(cfg Config, h Handler) (*Server, error) {
 	s.fault = s.report
 	s.ended = s.sessions.remove
 	s.told = s.forget
+	s.count = &s.counters
+	if u, ok := h.(UpgradeHandler); ok {
+		s.upgraded = u.OnUpgrade
+	}
 	s.wheel = newWheel(s.start, min(s.cfg.PingInterval, s.cfg.PingTimeout))
 	s.driver = netpoll.New(netpoll.Config{WriteTimeout: writeTimeout})
 	return s, nil
@@ -200,6 +205,7 @@ func (s *Server) register(r *http.Request, protocol int, transportOf func(c *Con
 		return nil
 	}
 	s.open.Add(1)
+	s.counters.begun(c.t.name(), c.protocol)
 	return c
 }
 

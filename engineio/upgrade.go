@@ -147,6 +147,9 @@ func (c *Conn) switchTo(u *upgrade) bool {
 	}
 	c.up = nil
 	c.t = u.t
+	if c.e.count != nil {
+		c.e.count.switched(old.name(), u.t.name(), c.protocol)
+	}
 	u.t.probing = probeNone
 	c.calling = true
 	u.t.entered = true
@@ -168,6 +171,9 @@ func (c *Conn) switchTo(u *upgrade) bool {
 	}
 	if closing {
 		u.t.shut()
+	}
+	if c.e.upgraded != nil {
+		c.e.upgraded(c)
 	}
 	return true
 }

@@ -188,6 +188,7 @@ func (t *webSocket) nextQueued(bufs [][]byte) [][]byte {
 	if len(c.q.items) == 0 {
 		return bufs
 	}
+	c.taken()
 	protocol := int(c.protocol)
 	for i := range c.q.items {
 		it := &c.q.items[i]
