@@ -148,6 +148,9 @@ func (c *conn) rejoins() bool {
 
 // resume is called with broadcasts held back. It must not call the application.
 func (s *Socket) resume(session adapter.Session, missed []*parser.Packet) error {
+	if !s.continues(session) {
+		return errOtherSession
+	}
 	id, pid := s.id, s.extra().pid
 	// What a middleware let the socket join stays. The index must not know it while its id changes.
 	rooms := s.Rooms()
@@ -158,6 +161,7 @@ func (s *Socket) resume(session adapter.Session, missed []*parser.Packet) error 
 		return errors.Join(err, s.nsp.index.Join(s.member(), rooms...))
 	}
 	s.mu.Lock()
+	s.extra().before = session.Data
 	if s.data == nil && !session.Data.IsZero() { // what a middleware set is newer
 		s.data = session.Data
 	}

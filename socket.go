@@ -51,6 +51,8 @@ type extra struct {
 	pid  string     // likewise
 
 	// Under Socket.mu.
+	bound  []string        // rooms of a session that may be continued
+	before parser.Arg      // the data of the session that is continued
 	held   []*delivery     // broadcasts that came before the client was told that it is connected
 	ctx    context.Context // the socket's own
 	cancel context.CancelCauseFunc
