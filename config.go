@@ -109,6 +109,12 @@ type Config struct {
 	// Limits bound what one client can make the server keep.
 	Limits Limits
 
+	// Rate bounds how fast one client may send. The zero value does not.
+	Rate Rate
+
+	// Admission bounds the connections that the server takes. The zero value does not.
+	Admission Admission
+
 	// RemoveEmpty closes a dynamic namespace when its last socket has left, unless the application got it by Of.
 	//
 	// Node: cleanupEmptyChildNamespaces
@@ -192,6 +198,7 @@ func withDefaults(c Config) Config {
 	c.Queue.MaxBytes = or(c.Queue.MaxBytes, 1_000_000)
 	c.Queue.MaxPackets = or(c.Queue.MaxPackets, 1_024)
 	c.Limits = c.Limits.withDefaults()
+	c.Rate.Burst = or(c.Rate.Burst, time.Second)
 	if c.Parser == nil {
 		c.Parser = parser.JSON()
 	}
@@ -240,6 +247,12 @@ func (c *Config) validate() error {
 	if c.Limits.Inbox < 2 {
 		fault("Limits.Inbox is below 2")
 	}
+	if c.Rate.Messages < 0 || c.Rate.Bytes < 0 || c.Rate.Burst < 0 {
+		fault("Rate is negative")
+	}
+	if c.Admission.Pending < 0 {
+		fault("Admission.Pending is negative")
+	}
 	if c.Recovery != nil {
 		if c.Recovery.MaxDisconnection < 0 {
 			fault("Recovery.MaxDisconnection is negative")
@@ -257,9 +270,12 @@ func (c *Config) engine(s *Server) engineio.Config {
 		Path: c.Path, Transports: c.Transports, DisableUpgrades: c.DisableUpgrades, AllowEIO3: c.AllowEIO3, JSONP: c.JSONP,
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout, UpgradeTimeout: c.UpgradeTimeout,
 		PollingCloseWait: c.PollingCloseWait, MaxPayload: c.MaxPayload, MaxFragments: c.MaxFragments,
-		Origin: c.Origin, CORS: c.CORS, Cookie: c.Cookie, AllowRequest: c.AllowRequest,
+		Origin: c.Origin, CORS: c.CORS, Cookie: c.Cookie, AllowRequest: s.allowRequest(),
 		HTTPCompression: c.HTTPCompression, PerMessageDeflate: c.PerMessageDeflate, DeflateThreshold: c.DeflateThreshold,
 		Queue: c.Queue, TrustProxy: c.TrustProxy, Logger: c.Logger,
+		Admission: engineio.Admission{
+			Connections: c.Admission.Connections, PerAddress: c.Admission.PerAddress, Handshakes: c.Admission.Handshakes,
+		},
 		Hooks: engineio.Hooks{
 			ConnectionError: s.connectionError,
 			InitialHeaders:  c.Hooks.InitialHeaders,

@@ -29,6 +29,8 @@ type conn struct {
 	late    *time.Timer   // of Config.AttachmentTimeout, while attachments are missing
 	left    int           // sockets that have left since a CONNECT found room in the send queue
 
+	fresh bool // it counts as pending
+
 	closed atomic.Bool // set under mu
 
 	live atomic.Int32 // sockets and attempts whose worker has not done with them
@@ -36,7 +38,9 @@ type conn struct {
 	awaiting bool // whether attachments are missing; used by OnMessage only
 
 	pauseMu sync.Mutex // serializes Pause and Resume of eng
-	pauses  int        // sockets whose inbox is full
+	pauses  int        // sockets whose inbox is full, and one more while the client sends too fast
+
+	rate *meter // nil: it may send as fast as it can
 }
 
 // attempt is a CONNECT under way.
@@ -53,7 +57,13 @@ func (h *engineHandler) OnOpen(e *engineio.Conn, r *http.Request) {
 	s := (*Server)(h)
 	c := &conn{srv: s, eng: e, request: r, v4: e.Protocol() == 3}
 	c.dec = s.cfg.Parser.NewDecoder(s.cfg.parserLimits(), c.protocol())
+	if r := &s.cfg.Rate; r.Messages > 0 || r.Bytes > 0 {
+		c.rate = &meter{start: time.Now()}
+	}
 	e.SetValue(c)
+	if !c.begin() {
+		return
+	}
 	if t := s.cfg.ConnectTimeout; t > 0 {
 		c.mu.Lock()
 		c.timer = time.AfterFunc(t, c.timeout)
@@ -69,6 +79,9 @@ func (h *engineHandler) OnMessage(e *engineio.Conn, data []byte, binary bool) {
 	c, ok := e.Value().(*conn)
 	if !ok || c.closed.Load() {
 		return
+	}
+	if c.rate != nil {
+		c.measure(len(data))
 	}
 	in := incomings.Get().(*incoming) //nolint:errcheck // of our own pool
 	done, err := c.dec.Add(&in.packet, data, binary)
@@ -318,6 +331,7 @@ func (c *conn) end(r Reason) {
 		return
 	}
 	c.closed.Store(true)
+	c.begun()
 	sockets, pending := c.sockets, c.pending
 	c.sockets, c.pending, c.request = nil, nil, nil
 	if c.timer != nil {
@@ -329,6 +343,9 @@ func (c *conn) end(r Reason) {
 		c.late = nil
 	}
 	c.mu.Unlock()
+	if c.rate != nil {
+		c.rate.stop()
+	}
 	for _, s := range sockets {
 		s.end(r)
 	}

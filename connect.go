@@ -170,6 +170,7 @@ func (c *conn) adopt(s *Socket) bool {
 	}
 	c.drop(s)
 	c.sockets = append(c.sockets, s)
+	c.begun()
 	c.request = nil
 	if c.timer != nil {
 		c.timer.Stop()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/engineio"
@@ -26,6 +27,8 @@ type Server struct {
 	main    *Namespace
 
 	sameCodec bool // whether packets are the same for clients of 2.x
+
+	pending atomic.Int64 // connections that have joined no namespace; counted where Admission.Pending is set
 
 	mu         sync.RWMutex
 	namespaces map[string]*Namespace

@@ -51,7 +51,8 @@ type Config struct {
 	// Cookie is set on the answer to a polling handshake, its Value replaced by the session id. nil: none.
 	Cookie *http.Cookie
 
-	// AllowRequest may refuse a request that opens a session: an error of its own text is sent with code 4.
+	// AllowRequest may refuse a request that opens a session: an error of its own text is sent with code 4. One that is
+	// or wraps ErrTooManyConnections says that a later request may succeed.
 	AllowRequest func(r *http.Request) error
 
 	// HTTPCompression is the size in bytes from which polling answers are compressed. 0 = 1,024, negative = never.
@@ -65,6 +66,9 @@ type Config struct {
 
 	// Queue bounds what waits for one connection.
 	Queue SendQueue
+
+	// Admission bounds the connections.
+	Admission Admission
 
 	// TrustProxy tells whether X-Forwarded-Proto and X-Forwarded-For of r may be believed. nil: never.
 	TrustProxy func(r *http.Request) bool

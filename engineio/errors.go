@@ -7,6 +7,9 @@ import (
 	"runtime/debug"
 )
 
+// ErrTooManyConnections is for Config.AllowRequest: the handshake is answered with status 503.
+var ErrTooManyConnections = errors.New("engineio: too many connections")
+
 // Errors of Send.
 var (
 	ErrClosed    = errors.New("engineio: connection closed")

@@ -35,6 +35,7 @@ type Server struct {
 	overtake  time.Duration // see overtake.go
 	sessions  sessions
 	counters  counters
+	admission admission
 	open      atomic.Int64 // connections whose OnClose has not returned
 
 	mu sync.Mutex
@@ -77,6 +78,7 @@ func NewServer(cfg Config, h Handler) (*Server, error) {
 	}
 	s.handler = h
 	s.queue = s.cfg.Queue
+	s.admission.init(s.cfg.Admission)
 	s.interval, s.timeout = s.cfg.PingInterval, s.cfg.PingTimeout
 	s.start = time.Now()
 	s.fault = s.report
@@ -134,8 +136,9 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.DeflateThreshold = 1024
 	}
 	if cfg.MaxPayload < 0 || cfg.MaxFragments < 0 || cfg.DeflateThreshold < 0 ||
-		cfg.Queue.MaxBytes < 0 || cfg.Queue.MaxPackets < 0 {
-		fault("MaxPayload, MaxFragments, DeflateThreshold and Queue must not be negative")
+		cfg.Queue.MaxBytes < 0 || cfg.Queue.MaxPackets < 0 ||
+		cfg.Admission.Connections < 0 || cfg.Admission.PerAddress < 0 || cfg.Admission.Handshakes < 0 {
+		fault("MaxPayload, MaxFragments, DeflateThreshold, Queue and Admission must not be negative")
 	}
 	if cfg.Queue.OnFull > DropOldest {
 		fault("unknown policy of the queue")
@@ -194,14 +197,18 @@ func (s *Server) preflight(w http.ResponseWriter, r *http.Request) (handled bool
 	return s.origin.preflight(w, r)
 }
 
-// register makes a connection known, with its transport, unless the server is closing.
+// register makes a connection known, with its transport, unless the server is closing or full.
 func (s *Server) register(r *http.Request, protocol int, transportOf func(c *Conn) transport) *Conn {
 	addr, secure := s.remote(r)
 	c := newConn(&s.env, newSID(), protocol, packRequest(r, addr, secure))
 	c.t = transportOf(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing || !s.sessions.add(c) {
+	if s.closing || !s.admission.enter(addr) {
+		return nil
+	}
+	if !s.sessions.add(c) {
+		s.admission.leave(addr)
 		return nil
 	}
 	s.open.Add(1)
@@ -210,7 +217,8 @@ func (s *Server) register(r *http.Request, protocol int, transportOf func(c *Con
 }
 
 // forget is called once OnClose has returned.
-func (s *Server) forget(*Conn) {
+func (s *Server) forget(c *Conn) {
+	s.admission.leave(c.RemoteAddr())
 	if s.open.Add(-1) > 0 {
 		return
 	}
@@ -231,7 +239,7 @@ func (s *Server) signalIdle() {
 	}
 }
 
-// unavailable answers a handshake of a closing server.
+// unavailable answers a handshake that comes when the server is closing, or has just become full.
 func unavailable(w http.ResponseWriter) {
 	w.Header()["Connection"] = closing
 	w.WriteHeader(http.StatusServiceUnavailable)
@@ -295,6 +303,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return errors.Join(context.Cause(ctx), s.Close())
 	}
 }
+
+// Drain refuses new connections from now on, with status 503; those that are open go on.
+//
+// Differs from Node: there is none.
+func (s *Server) Drain() { s.refuseNew() }
 
 // refuseNew: what is registered before it returns is among the sessions, nothing is registered later.
 func (s *Server) refuseNew() {

@@ -2,7 +2,9 @@ package engineio
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -65,10 +67,22 @@ func hasToken(lists []string, token string) bool {
 type refusal struct {
 	code    int
 	message string // "" = that of the code
+	status  int    // of the answer; 0 = that of the code
 	context map[string]string
 }
 
 var accepted = refusal{code: -1}
+
+// busy refuses for what another time may be right; of one address with the status for that.
+func busy(why string) refusal {
+	status := http.StatusServiceUnavailable
+	if why == tooManyOf {
+		status = http.StatusTooManyRequests
+	}
+	return refusal{
+		code: CodeForbidden, message: "Too many connections", status: status, context: map[string]string{"name": why},
+	}
+}
 
 func badRequest(name string) refusal {
 	return refusal{code: CodeBadRequest, context: map[string]string{"name": name}}
@@ -102,13 +116,22 @@ func (s *Server) verify(r *http.Request, q *query, d *originDecision, upgrade bo
 	if q.transport == transportWebSocket && !upgrade {
 		return nil, badRequest("TRANSPORT_HANDSHAKE_ERROR")
 	}
-	if err := s.allowed(r); err != nil {
+	if s.isClosing() {
+		return nil, busy(serverCloses)
+	}
+	if err := s.allowed(r); errors.Is(err, ErrTooManyConnections) {
+		return nil, busy(tooMany)
+	} else if err != nil {
 		return nil, refusal{
 			code: CodeForbidden, message: err.Error(), context: map[string]string{"message": err.Error()},
 		}
 	}
 	if q.protocol() != 4 && !s.cfg.AllowEIO3 {
 		return nil, refusal{code: CodeUnsupportedVersion, context: map[string]string{"protocol": "3"}}
+	}
+	addr, _ := s.remote(r)
+	if why := s.admission.full(addr); why != "" {
+		return nil, busy(why)
 	}
 	return nil, accepted
 }
@@ -195,6 +218,8 @@ var (
 	typeJSON = []string{"application/json"}
 	typeHTML = []string{"text/html"}
 	closing  = []string{"close"}
+
+	retryAfter = []string{"1"}
 )
 
 // refuse answers a refused request and tells the hook.
@@ -205,9 +230,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f refusal, upgra
 		message = codeMessage(f.code)
 	}
 	h := w.Header()
+	if f.status != 0 {
+		h["Retry-After"], h["Connection"] = retryAfter, closing // at another server it may be right at once
+	}
 	if upgrade {
 		h["Content-Type"], h["Connection"] = typeHTML, closing
-		w.WriteHeader(http.StatusBadRequest)
+		w.WriteHeader(cmp.Or(f.status, http.StatusBadRequest))
 		_, _ = w.Write([]byte(message)) // the peer may be gone: there is nobody to tell
 	} else {
 		h["Content-Type"] = typeJSON
@@ -215,7 +243,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f refusal, upgra
 		if f.code == CodeForbidden {
 			status = http.StatusForbidden
 		}
-		w.WriteHeader(status)
+		w.WriteHeader(cmp.Or(f.status, status))
 		_, _ = w.Write(appendRefusal(nil, f.code, message)) // as above
 	}
 	if hook := s.cfg.Hooks.ConnectionError; hook != nil {
