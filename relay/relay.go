@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -25,13 +26,20 @@ type Config struct {
 
 	// Logger, nil = silent.
 	Logger *slog.Logger
+
+	// DenyEIO3 refuses clients of Socket.IO 2.x.
+	DenyEIO3 bool
+
+	// IO is the rest of the configuration of the Socket.IO server beneath: limits, heartbeats, recovery. Its Path, AllowEIO3
+	// and what has a field of its own here are not looked at.
+	IO sockeye.Config
 }
 
 // startTime is how long the adapter may take to connect: less than the 5 s in which an operator wants to know.
 const startTime = 4 * time.Second
 
-// bodyTime is how long the body of a polling request may take.
-const bodyTime = 30 * time.Second
+// bodyTime is how long the body of a request may take which the engine does not read, as it refuses it.
+const bodyTime = 10 * time.Second
 
 // lookups is how many requests for "who is here" run at a time; more are refused.
 const lookups = 16
@@ -61,13 +69,11 @@ func New(c Config) (*Server, error) {
 	if s.page, err = newPage(c.ClientDir == ""); err != nil {
 		return nil, err
 	}
-	s.io, err = sockeye.New(sockeye.Config{
-		AllowEIO3:    true,
-		Adapter:      c.Adapter,
-		StartTimeout: startTime,
-		Origin:       c.Origin,
-		Logger:       c.Logger,
-	})
+	io := c.IO
+	io.Path, io.AllowEIO3 = "", !c.DenyEIO3
+	io.Adapter, io.Origin, io.Logger = c.Adapter, c.Origin, c.Logger
+	io.StartTimeout = cmp.Or(io.StartTimeout, startTime)
+	s.io, err = sockeye.New(io)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +113,15 @@ func (s *Server) socketIO(w http.ResponseWriter, r *http.Request) {
 	}
 	s.io.ServeHTTP(w, r)
 }
+
+// Health is nil, or says what is degraded: see [sockeye.Server.Health].
+func (s *Server) Health() error { return s.io.Health() }
+
+// Conns counts the connections of clients.
+func (s *Server) Conns() int { return s.io.Conns() }
+
+// Drain lets the clients go to other servers: see [sockeye.Server.Drain].
+func (s *Server) Drain(ctx context.Context, spread time.Duration) error { return s.io.Drain(ctx, spread) }
 
 // Shutdown refuses new connections and closes the open ones, at most until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error { return s.io.Shutdown(ctx) }
