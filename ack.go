@@ -59,6 +59,7 @@ func (s *Socket) take(id uint64) (ackSink, bool) {
 // acknowledged is an ACK from the client. One that nobody waits for (any more) is ignored.
 func (s *Socket) acknowledged(id uint64, args []parser.Arg) {
 	if a, ok := s.take(id); ok {
+		s.conn.counts().acksIn.Add(1)
 		a.acked(s, args)
 	}
 }
@@ -76,9 +77,12 @@ func (s *Server) ackContext(ctx context.Context) (context.Context, context.Cance
 // ErrTooManyAcks, and *AckError, which wraps context.DeadlineExceeded, or the Reason if the socket disconnected.
 //
 // Protocol: socket.io v5, "Acknowledgement"
-func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Reply, error) {
+func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (reply Reply, err error) {
 	if err := checkEvent(event); err != nil {
 		return Reply{}, err
+	}
+	if done := s.nsp.asking(ctx, event); done != nil {
+		defer func() { done(answered(err), err) }()
 	}
 	ctx, cancel := s.nsp.srv.ackContext(ctx)
 	defer cancel()
@@ -92,7 +96,6 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 		s.take(id)
 		return Reply{}, err
 	}
-	var err error
 	select {
 	case r := <-w:
 		if r.end == "" {
@@ -101,9 +104,18 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 		err = r.end
 	case <-ctx.Done():
 		s.take(id)
+		s.nsp.srv.counters.acksTimedOut.Add(1)
 		err = context.Cause(ctx)
 	}
 	return Reply{}, &AckError{Expected: 1, MissingSockets: []string{s.id}, Err: err}
+}
+
+// answered is the number of replies of a question to one socket.
+func answered(err error) int {
+	if err != nil {
+		return 0
+	}
+	return 1
 }
 
 // question is a broadcast with acknowledgement: the sink of all its sockets.
@@ -120,16 +132,22 @@ func (q *question) ended(Reason)                       {} // the adapter sees it
 // have answered, or what is wrong with the cluster. Of sockets on Node servers only the first argument of each comes.
 //
 // Node: socket.io/lib/broadcast-operator.ts emitWithAck
-func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (Replies, error) {
+func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (replies Replies, err error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
 	}
+	if done := b.nsp.asking(ctx, event); done != nil {
+		defer func() { done(len(replies), err) }()
+	}
 	ctx, cancel := b.nsp.srv.ackContext(ctx)
 	defer cancel()
-	var replies Replies
-	err := b.nsp.adapter.BroadcastWithAck(ctx, b.packet(event, args), b.options(), func(a adapter.Answer) {
+	err = b.nsp.adapter.BroadcastWithAck(ctx, b.packet(event, args), b.options(), func(a adapter.Answer) {
 		replies = append(replies, replyOf(a))
 	})
+	var inc *adapter.Incomplete
+	if errors.As(err, &inc) && ctx.Err() != nil {
+		b.nsp.srv.counters.acksTimedOut.Add(uint64(max(0, inc.Expected-inc.Received)))
+	}
 	return replies, ackError(err)
 }
 

@@ -76,7 +76,13 @@ func (b Broadcast) EmitContext(ctx context.Context, event string, args ...any) e
 	if err := checkEvent(event); err != nil {
 		return err
 	}
-	return b.nsp.adapter.Broadcast(ctx, b.packet(event, args), b.options())
+	if b.nsp.srv.watchers.Load() == nil {
+		return b.nsp.adapter.Broadcast(ctx, b.packet(event, args), b.options())
+	}
+	done := b.nsp.broadcasting(ctx, event)
+	err := b.nsp.adapter.Broadcast(ctx, b.packet(event, args), b.options())
+	done.end(ctx, b.nsp.srv, err)
+	return err
 }
 
 func (b Broadcast) packet(name string, args []any) *parser.Packet {

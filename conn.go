@@ -155,6 +155,7 @@ func (c *conn) receive(in *incoming) (kept bool) {
 		if p.Empty {
 			return false
 		}
+		c.counts().eventsIn.Add(1)
 		in.init(s)
 		s.push(in)
 		return true
@@ -381,10 +382,23 @@ func (c *conn) send(p *parser.Packet, force bool) error {
 }
 
 func (c *conn) sendFrames(f parser.Frames, o engineio.SendOptions) error {
-	if len(f.Attachments) == 0 && o == (engineio.SendOptions{}) {
-		return sendError(c.eng.Send(f.Head, f.Binary))
+	return sendError(c.queue(f, o))
+}
+
+// sendCounted is sendFrames that counts what was queued.
+func (c *conn) sendCounted(f parser.Frames, o engineio.SendOptions, sent *atomic.Uint64) error {
+	err := c.queue(f, o)
+	if err == nil {
+		sent.Add(1)
 	}
-	return sendError(c.eng.SendPrepared(o, prepare(f)...))
+	return sendError(err)
+}
+
+func (c *conn) queue(f parser.Frames, o engineio.SendOptions) error {
+	if len(f.Attachments) == 0 && o == (engineio.SendOptions{}) {
+		return c.eng.Send(f.Head, f.Binary)
+	}
+	return c.eng.SendPrepared(o, prepare(f)...)
 }
 
 // prepare makes the messages of one packet ready for any number of connections.

@@ -95,6 +95,8 @@ func (t *connectTask) Run() {
 		l.LogAttrs(quiet, slog.LevelDebug, "socket connected", append(s.attrs(), slog.Bool("recovered", s.Recovered()))...)
 	}
 	s.track()
+	c.srv.counters.connected.Add(1)
+	s.observed((*Observer).onConnected)
 	s.tellConnected()
 	(*socketTask)(s).Run()
 }
@@ -108,7 +110,7 @@ func (t *connectTask) middleware(ctx context.Context) error {
 	s := t.s
 	if s.nsp.srv.cfg.Recovery != nil && !s.conn.v4 {
 		s.extra().pid = randomID()
-		if s.nsp.srv.cfg.Recovery.SkipMiddlewares && t.restore() {
+		if s.nsp.srv.cfg.Recovery.SkipMiddlewares && t.restore() == nil {
 			return nil
 		}
 	}
@@ -143,8 +145,11 @@ func (t *connectTask) join() bool {
 	if s.recovered.Load() { // restore has done it
 		return true
 	}
-	if t.restore() {
+	switch err := t.restore(); {
+	case err == nil:
 		return true
+	case !errors.Is(err, errNoSession):
+		c.srv.counters.restored(err)
 	}
 	if !c.adopt(s) {
 		return false
@@ -239,6 +244,7 @@ func (s *Socket) tellConnected() {
 //
 // Protocol: socket.io v5, "Connection to a namespace"
 func (c *conn) refuse(name string, err error) {
+	c.srv.counters.refused.Add(1)
 	ce := &ConnectError{Message: err.Error()}
 	errors.As(err, &ce)
 	p := parser.Packet{Type: parser.ConnectError, Namespace: name}

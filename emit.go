@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/engineio"
@@ -96,7 +97,9 @@ func (d Sender) Emit(event string, args ...any) error {
 	if d.s.gone.Load() {
 		return ErrClosed
 	}
-	d.s.outgoing(event, args)
+	if !d.s.kept(false, d.flags) { // else it is told as broadcasts are
+		d.s.outgoing(event, args)
+	}
 	return d.s.emit(event, args, 0, false, d.flags)
 }
 
@@ -132,9 +135,14 @@ func (c *conn) waitRoom(ctx context.Context) error {
 	}
 }
 
+// kept tells whether the adapter keeps an event for recovery, and so sends it.
+func (s *Socket) kept(ack bool, f adapter.Flags) bool {
+	return s.nsp.srv.cfg.Recovery != nil && !ack && !f.Volatile && s.connected.Load()
+}
+
 // emit encodes and queues an event for the client.
 func (s *Socket) emit(name string, args []any, id uint64, ack bool, f adapter.Flags) error {
-	if s.nsp.srv.cfg.Recovery != nil && !ack && !f.Volatile && s.connected.Load() {
+	if s.kept(ack, f) {
 		// The adapter keeps it and adds the offset, as it does with broadcasts. Where it keeps it in a store, that
 		// is no matter of this server alone.
 		p := &parser.Packet{Type: parser.Event, Namespace: s.nsp.name, Event: name, Args: event.AppendArgs(nil, args)}
@@ -149,15 +157,16 @@ func (s *Socket) emit(name string, args []any, id uint64, ack bool, f adapter.Fl
 	if err != nil {
 		return err
 	}
-	return s.inTurn(frames, engineio.SendOptions{Volatile: f.Volatile, NoCompress: f.NoCompress})
+	send := engineio.SendOptions{Volatile: f.Volatile, NoCompress: f.NoCompress}
+	return s.inTurn(frames, send, &s.conn.counts().eventsOut)
 }
 
-// inTurn sends what is not a broadcast after the broadcasts that were made before.
-func (s *Socket) inTurn(frames parser.Frames, o engineio.SendOptions) error {
-	if q := s.nsp.seq; q != nil && q.After(func() { _ = s.conn.sendFrames(frames, o) }) {
+// inTurn sends what is not a broadcast after the broadcasts that were made before, and counts it.
+func (s *Socket) inTurn(frames parser.Frames, o engineio.SendOptions, sent *atomic.Uint64) error {
+	if q := s.nsp.seq; q != nil && q.After(func() { _ = s.conn.sendCounted(frames, o, sent) }) {
 		return nil // an error means that the connection ends
 	}
-	return s.conn.sendFrames(frames, o)
+	return s.conn.sendCounted(frames, o, sent)
 }
 
 // quiet is the context of emits that wait for nothing.

@@ -310,13 +310,19 @@ type rawConn struct{ net.Conn }
 
 func rawWebSocket(tb testing.TB, b *bundle) rawConn {
 	tb.Helper()
+	return rawWebSocketWith(tb, b, "")
+}
+
+// rawWebSocketWith has more in the query.
+func rawWebSocketWith(tb testing.TB, b *bundle, query string) rawConn {
+	tb.Helper()
 	host := strings.TrimPrefix(strings.TrimSuffix(b.url, "/socket.io/"), "http://")
 	c, err := net.Dial("tcp", host)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = c.Close() }) // it may be closed already
-	_, err = io.WriteString(c, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: "+host+
+	_, err = io.WriteString(c, "GET /socket.io/?EIO=4&transport=websocket"+query+" HTTP/1.1\r\nHost: "+host+
 		"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	if err != nil {

@@ -27,6 +27,8 @@ func (h *host) Prepare(
 ) (adapter.Delivery, func(), error) {
 	d := &delivery{packet: *p, o: engineio.SendOptions{Volatile: f.Volatile, NoCompress: f.NoCompress}}
 	d.packet.Namespace = h.name
+	d.count = h.srv.counters.broadcastCounts()
+	d.watched = h.srv.watchesSent()
 	stop := func() {}
 	if ack != nil {
 		d.packet.ID, d.packet.HasID = h.ackID.Add(1)-1, true
@@ -45,6 +47,9 @@ type delivery struct {
 	o      engineio.SendOptions
 	v5, v4 []*engineio.Prepared
 	sink   ackSink // nil without acknowledgement
+	count  *countShard
+
+	watched bool // whether somebody observes what is sent
 
 	mu    sync.Mutex
 	asked []*Socket // with acknowledgement: those that have it pending
@@ -83,7 +88,7 @@ func (d *delivery) Deliver(m adapter.Member) {
 		return
 	}
 	d.send(s)
-	if e := s.more.Load(); e != nil && len(e.outgoing.all()) > 0 {
+	if e := s.more.Load(); d.watched || e != nil && len(e.outgoing.all()) > 0 {
 		s.pushOutgoing(&d.packet)
 	}
 }
@@ -93,7 +98,9 @@ func (d *delivery) send(s *Socket) {
 	if s.conn.v4 {
 		ps = d.v4
 	}
-	_ = s.conn.eng.SendPrepared(d.o, ps...) // the connection itself sees to it
+	if s.conn.eng.SendPrepared(d.o, ps...) == nil { // the connection itself sees to errors
+		d.count.eventsOut.Add(1)
+	}
 }
 
 // maxHeld bounds what is held for one socket, which is in the index for a moment before its client is told.

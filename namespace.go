@@ -81,6 +81,9 @@ func (s *Server) open(name string, p *Parent, claim *Socket) (*Namespace, error)
 			}
 			n = s.newNamespace(name, p)
 			s.namespaces[name] = n
+			if s.watchesRooms() {
+				n.watch()
+			}
 		}
 		if claim != nil {
 			n.users++
@@ -94,6 +97,8 @@ func (s *Server) open(name string, p *Parent, claim *Socket) (*Namespace, error)
 				s.mu.Lock()
 				delete(s.namespaces, name)
 				s.mu.Unlock()
+			} else {
+				n.observed()
 			}
 		}
 		<-n.ready
@@ -248,7 +253,7 @@ func (n *Namespace) UseEvent(f func(next Handler) Handler) { n.listeners.addUse(
 // Node: the events of the adapter
 func (n *Namespace) OnRoom(f func(e RoomEvent)) (off func()) {
 	off = n.rooms.add(f)
-	n.watchRooms.Do(func() { n.index.Watch(n.roomChanged) })
+	n.watch()
 	return off
 }
 
@@ -258,6 +263,11 @@ func (n *Namespace) roomChanged(e adapter.RoomEvent) {
 			n.srv.report(context.Background(), err)
 		}
 	}
+	n.srv.observe(func(o *Observer) {
+		if o.Room != nil {
+			o.Room(n, RoomEvent(e))
+		}
+	})
 }
 
 // Sockets iterates over the sockets of this server that are connected when the iteration starts.

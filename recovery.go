@@ -106,33 +106,42 @@ func (s *Socket) untrack(r Reason) {
 	s.nsp.keeper.Untrack(s.member(), &session)
 }
 
-var errEnded = errors.New("sockeye: connection ended")
+// Why there is nothing to be restored, beside what the adapter says.
+var (
+	errEnded            = errors.New("sockeye: connection ended")
+	errNoSession        = errors.New("sockeye: no session asked for")
+	errMalformedSession = errors.New("sockeye: malformed session")
+)
 
 // restore makes the socket the continuation of one that lost its connection: it joins with that one's id and
-// rooms, and the client gets what it missed and then CONNECT. It is false if there is nothing to be restored.
+// rooms, and the client gets what it missed and then CONNECT. With an error it is a socket like any other.
 //
 // Differs from Node: the connection middleware has let the socket in before, unless Recovery.SkipMiddlewares.
-func (t *connectTask) restore() bool {
+func (t *connectTask) restore() error {
 	s := t.s
 	rec := s.nsp.recoverer()
-	if rec == nil || t.c.v4 || t.c.rejoins() {
-		return false
+	if rec == nil || t.c.v4 || t.auth.IsZero() || t.c.rejoins() {
+		return errNoSession
 	}
 	var auth struct {
 		PID    any `json:"pid"`
 		Offset any `json:"offset"`
 	}
-	if t.auth.IsZero() || t.auth.Scan(&auth) != nil {
-		return false
+	if t.auth.Scan(&auth) != nil || auth.PID == nil && auth.Offset == nil {
+		return errNoSession
 	}
 	pid, ok1 := auth.PID.(string)
 	offset, ok2 := auth.Offset.(string)
-	if !ok1 || !ok2 {
-		return false
+	if !ok1 || !ok2 || !adapter.ValidPID(pid) {
+		return errMalformedSession
 	}
 	ctx, cancel := context.WithCancel((*socketContext)(s))
 	defer cancel()
-	return rec.Restore(ctx, pid, offset, s.resume) == nil
+	err := rec.Restore(ctx, pid, offset, s.resume)
+	if err == nil {
+		s.nsp.srv.counters.restored(nil)
+	}
+	return err
 }
 
 // rejoins tells whether a client comes back to a namespace without having read what was sent before: it does not get
@@ -172,7 +181,9 @@ func (s *Socket) resume(session adapter.Session, missed []*parser.Packet) error 
 	s.recovered.Store(true)
 	for _, p := range missed {
 		// An error means that the connection has ended, and the socket with it.
-		_ = s.conn.send(p, true)
+		if s.conn.send(p, true) == nil {
+			s.conn.counts().eventsOut.Add(1)
+		}
 	}
 	s.nsp.index.Add(s.member())
 	s.welcome()

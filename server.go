@@ -26,6 +26,9 @@ type Server struct {
 	pool    *ring.Pool
 	main    *Namespace
 
+	watchers atomic.Pointer[watchers] // nil while nobody observes
+	counters counters
+
 	sameCodec bool // whether packets are the same for clients of 2.x
 
 	pending atomic.Int64 // connections that have joined no namespace; counted where Admission.Pending is set

@@ -138,6 +138,9 @@ func (s *Socket) SetData(v any) {
 	if k := s.nsp.keeper; k != nil {
 		k.Changed(s.member())
 	}
+	if s.connected.Load() {
+		s.observed((*Observer).onDataChanged)
+	}
 }
 
 // ScanData scans the data of the socket into dst, whether it was set on this server or restored by recovery. Without
@@ -300,5 +303,5 @@ func (a *acker) SendAck(id uint64, args []any) error {
 	if err != nil {
 		return err
 	}
-	return s.inTurn(frames, engineio.SendOptions{})
+	return s.inTurn(frames, engineio.SendOptions{}, &s.conn.counts().acksOut)
 }

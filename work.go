@@ -71,16 +71,23 @@ func (s *Socket) push(in *incoming) {
 
 // serve calls the handlers of one event.
 func (s *Socket) serve(in *incoming) {
-	ctx := (*socketContext)(s)
+	ctx := context.Context((*socketContext)(s))
+	srv := s.nsp.srv
+	var done endings
+	if w := srv.watchers.Load(); w != nil && w.received {
+		ctx, done = w.receive(ctx, s, &in.msg)
+	}
 	ts := s.tables()
-	if err := ts.serve(ctx, &in.msg); err != nil {
+	err := ts.serve(ctx, &in.msg)
+	done.end(ctx, srv, err)
+	if err != nil {
 		err = &EventError{Event: in.msg.Event, Err: err}
 		var pe *PeerError
 		if errors.As(err, &pe) && in.msg.WantsAck() {
 			err = in.msg.Ack(pe.Data)
 		}
 		if err != nil {
-			s.nsp.srv.report(ctx, err)
+			srv.report(ctx, err)
 		}
 	}
 }
@@ -149,6 +156,14 @@ func (s *Socket) finish() {
 	if e != nil && joined {
 		s.tell("disconnecting listener", &e.disconnecting, r)
 	}
+	if joined {
+		s.nsp.srv.counters.ended(r)
+		s.nsp.srv.observe(func(o *Observer) {
+			if o.Disconnected != nil {
+				o.Disconnected(s, r)
+			}
+		})
+	}
 	s.nsp.index.Remove(s.member())
 	if e != nil && joined {
 		s.tell("disconnect listener", &e.disconnected, r)
@@ -206,8 +221,11 @@ func (s *Socket) tellOutgoing(in *incoming) {
 	s.outgoing(in.packet.Event, args)
 }
 
-// outgoing calls the OnAnyOutgoing functions.
+// outgoing calls the OnAnyOutgoing functions, and observers.
 func (s *Socket) outgoing(event string, args []any) {
+	if s.nsp.srv.watchesSent() {
+		s.sent(event, args)
+	}
 	e := s.more.Load()
 	if e == nil {
 		return

@@ -224,6 +224,13 @@ func (x *Index) Len() int {
 	return len(x.all)
 }
 
+// Totals counts the added members, and the rooms that somebody joined.
+func (x *Index) Totals() (members, rooms int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.all), len(x.rooms)
+}
+
 // onLeft adds a function that is told of every member that was removed, without any lock held.
 func (x *Index) onLeft(f func(Member)) {
 	x.mu.Lock()
