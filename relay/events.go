@@ -31,14 +31,17 @@ type refusal struct {
 func (r *refusal) Error() string { return "relay: " + r.Message }
 
 var (
-	errArgument  = &refusal{"invalid_argument", "The arguments are not as this event wants them."}
-	errRoom      = &refusal{"invalid_room", "A room's name has 1 to 512 bytes and does not begin with \"sockeye:\"."}
-	errRooms     = &refusal{"too_many_rooms", "The socket is in too many rooms."}
-	errForbidden = &refusal{"forbidden", "That room belongs to a socket."}
-	errMember    = &refusal{"not_in_room", "The socket is not in that room."}
-	errEvent     = &refusal{"reserved_event", "An event's name has 1 to 256 bytes and is not a reserved one."}
-	errBusy      = &refusal{"unavailable", "The other servers cannot be asked at the moment."}
-	errInternal  = &refusal{"internal", "The server could not do that."}
+	errArgument   = &refusal{"invalid_argument", "The arguments are not as this event wants them."}
+	errRoom       = &refusal{"invalid_room", "A room's name has 1 to 512 bytes and does not begin with \"sockeye:\"."}
+	errRooms      = &refusal{"too_many_rooms", "The socket is in too many rooms."}
+	errForbidden  = &refusal{"forbidden", "That room belongs to a socket."}
+	errMember     = &refusal{"not_in_room", "The socket is not in that room."}
+	errEvent      = &refusal{"reserved_event", "An event's name has 1 to 256 bytes and is not a reserved one."}
+	errBusy       = &refusal{"unavailable", "The other servers cannot be asked at the moment."}
+	errNotAllowed = &refusal{"not_allowed", "The rules of this server do not allow that."}
+	errNoRenewal  = &refusal{"no_renewal", "Tokens are not renewed here."}
+	errTooOften   = &refusal{"too_many_requests", "That is too often."}
+	errInternal   = &refusal{"internal", "The server could not do that."}
 )
 
 type ack struct {
@@ -57,6 +60,7 @@ func (s *Server) events() {
 	s.handle("publish", s.publish)
 	s.handle(reserved+"profile", s.profile)
 	s.handle(reserved+"who", s.who)
+	s.handle(reserved+"renew", s.renew)
 }
 
 // handle registers c and acknowledges what it returns. Errors that are no refusals are for the log, too.
@@ -87,7 +91,10 @@ func (s *Server) handle(event string, c command) {
 }
 
 // message goes to everyone else under the same name, with its arguments as they came.
-func (s *Server) message(ctx context.Context, sock *sockeye.Socket, m *sockeye.Message) (any, error) {
+func (s *Server) message(_ context.Context, sock *sockeye.Socket, m *sockeye.Message) (any, error) {
+	if !s.rules.everyoneAllows(accountOf(sock).who()) {
+		return nil, errNotAllowed
+	}
 	return nil, sock.Broadcast().Emit(m.Event, values(m.Args())...)
 }
 
@@ -98,6 +105,9 @@ func (s *Server) join(ctx context.Context, sock *sockeye.Socket, m *sockeye.Mess
 	}
 	if member(sock, room) {
 		return nil, nil
+	}
+	if !s.rules.allows(accountOf(sock).who(), room, toJoin) {
+		return nil, errNotAllowed
 	}
 	if taken, err := s.belongsToSocket(ctx, room); err != nil {
 		return nil, err
@@ -144,6 +154,9 @@ func (s *Server) publish(_ context.Context, sock *sockeye.Socket, m *sockeye.Mes
 	}
 	if !member(sock, req.Room) {
 		return nil, errMember
+	}
+	if !s.rules.allows(accountOf(sock).who(), req.Room, toPublish) {
+		return nil, errNotAllowed
 	}
 	if req.Data.IsZero() {
 		return nil, sock.To(req.Room).Emit(req.Event)

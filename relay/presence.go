@@ -17,11 +17,6 @@ const (
 	maxPeople = 1000 // in one answer to "who"
 )
 
-// profile is the data of a socket that takes part in "who is here"; FetchSockets gives it on every server.
-type profile struct {
-	Name string `json:"name"`
-}
-
 type person struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -54,8 +49,8 @@ func watchers(room string) string { return reserved + "watch:" + room }
 
 // announce tells the watchers of a room of sock, if it has a profile.
 func (s *Server) announce(sock *sockeye.Socket, event string, rooms ...string) error {
-	p, ok := sock.Data().(profile)
-	if !ok {
+	p := accountOf(sock).profile()
+	if p.Name == "" {
 		return nil
 	}
 	id := publicID(sock.ID(), sock.Handshake().Query)
@@ -71,16 +66,15 @@ func (s *Server) announce(sock *sockeye.Socket, event string, rooms ...string) e
 }
 
 func (s *Server) profile(_ context.Context, sock *sockeye.Socket, m *sockeye.Message) (any, error) {
-	var p profile
+	var p struct {
+		Name string `json:"name"`
+	}
 	if len(m.Args()) != 1 || m.Scan(&p) != nil || p.Name == "" || len(p.Name) > maxName {
 		return nil, errArgument
 	}
-	if _, ok := sock.Data().(profile); !ok {
-		sock.OnDisconnecting(func(sockeye.Reason) {
-			_ = s.announce(sock, gone, sock.Rooms()...) // the sender is going: nobody to tell
-		})
-	}
-	sock.SetData(p)
+	a := accountOf(sock)
+	a.rename(p.Name)
+	sock.SetData(a)
 	return nil, s.announce(sock, here, sock.Rooms()...)
 }
 
@@ -91,6 +85,9 @@ func (s *Server) who(ctx context.Context, sock *sockeye.Socket, m *sockeye.Messa
 	}
 	if !member(sock, room) {
 		return nil, errMember
+	}
+	if s.rules.find(room).hidden {
+		return nil, errNotAllowed
 	}
 	done, err := s.lookup()
 	if err != nil {

@@ -1,8 +1,8 @@
 package relay
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/relay/identity"
 )
 
 // Config configures a [Server]. The zero value serves in memory.
@@ -24,15 +25,25 @@ type Config struct {
 	// /socket.io/. Empty: the page loads the client from the official CDN.
 	ClientDir string
 
+	// Identity says who the clients are. nil: nobody is asked, which the log says.
+	Identity identity.Authenticator
+
+	// Warning is how long before the end of a token its client is told, so that it can bring another one. Default 1 min.
+	Warning time.Duration
+
+	// Rooms say what clients may do in which rooms.
+	Rooms Rules
+
+	// Tune changes the configuration of the Socket.IO server, with the other fields in it: limits, recovery, proxies. nil:
+	// nothing is changed.
+	Tune func(c *sockeye.Config)
+
+	// Setup is told of the Socket.IO server before anything is added to it, so that what it adds comes first: connection
+	// middleware such as sessions of HTTP, metrics, other namespaces. nil: nothing is added. An error is that of New.
+	Setup func(io *sockeye.Server) error
+
 	// Logger, nil = silent.
 	Logger *slog.Logger
-
-	// DenyEIO3 refuses clients of Socket.IO 2.x.
-	DenyEIO3 bool
-
-	// IO is the rest of the configuration of the Socket.IO server beneath: limits, heartbeats, recovery. Its Path, AllowEIO3
-	// and what has a field of its own here are not looked at.
-	IO sockeye.Config
 }
 
 // startTime is how long the adapter may take to connect: less than the 5 s in which an operator wants to know.
@@ -52,34 +63,78 @@ type Server struct {
 	client    *client
 	clustered bool
 	lookups   chan struct{}
+	identity  identity.Authenticator
+	warning   time.Duration
+	rules     *rules
+	log       *slog.Logger
 }
 
-// New connects to the cluster and returns a running server. Errors: a ClientDir without the client, and those
-// of [sockeye.New].
+// New connects to the cluster and returns a running server. Errors: a ClientDir without the client, rules
+// that are not as they should be, those of Setup, and those of [sockeye.New].
 func New(c Config) (*Server, error) {
 	s := &Server{
 		mux:       http.NewServeMux(),
 		clustered: c.Adapter != nil,
 		lookups:   make(chan struct{}, lookups),
+		identity:  c.Identity,
+		warning:   c.Warning,
+		log:       c.Logger,
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.warning <= 0 {
+		s.warning = defaultWarning
 	}
 	var err error
+	if s.rules, err = compile(c.Rooms, c.Identity == nil); err != nil {
+		return nil, err
+	}
 	if s.client, err = loadClient(c.ClientDir); err != nil {
 		return nil, err
 	}
 	if s.page, err = newPage(c.ClientDir == ""); err != nil {
 		return nil, err
 	}
-	io := c.IO
-	io.Path, io.AllowEIO3 = "", !c.DenyEIO3
-	io.Adapter, io.Origin, io.Logger = c.Adapter, c.Origin, c.Logger
-	io.StartTimeout = cmp.Or(io.StartTimeout, startTime)
-	s.io, err = sockeye.New(io)
-	if err != nil {
+	if s.io, err = sockeye.New(c.server()); err != nil {
 		return nil, err
 	}
+	if err := s.setUp(c); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// server is the configuration of the Socket.IO server.
+func (c Config) server() sockeye.Config {
+	sc := sockeye.Config{
+		AllowEIO3:    true,
+		Adapter:      c.Adapter,
+		StartTimeout: startTime,
+		Origin:       c.Origin,
+		Logger:       c.Logger,
+	}
+	if c.Tune != nil {
+		c.Tune(&sc)
+	}
+	return sc
+}
+
+// setUp adds everything to the Socket.IO server.
+func (s *Server) setUp(c Config) error {
+	if c.Setup != nil {
+		if err := c.Setup(s.io); err != nil {
+			return err
+		}
+	}
+	if s.identity == nil {
+		s.log.Warn("open mode: clients are not asked who they are, and whoever connects may use every room that no rule forbids")
+	}
+	s.io.Use(s.admit)
+	s.io.OnConnection(s.connected)
 	s.events()
 	s.routes()
-	return s, nil
+	return nil
 }
 
 func (s *Server) routes() {
@@ -114,14 +169,8 @@ func (s *Server) socketIO(w http.ResponseWriter, r *http.Request) {
 	s.io.ServeHTTP(w, r)
 }
 
-// Health is nil, or says what is degraded: see [sockeye.Server.Health].
-func (s *Server) Health() error { return s.io.Health() }
-
-// Conns counts the connections of clients.
-func (s *Server) Conns() int { return s.io.Conns() }
-
-// Drain lets the clients go to other servers: see [sockeye.Server.Drain].
-func (s *Server) Drain(ctx context.Context, spread time.Duration) error { return s.io.Drain(ctx, spread) }
+// IO is the Socket.IO server beneath.
+func (s *Server) IO() *sockeye.Server { return s.io }
 
 // Shutdown refuses new connections and closes the open ones, at most until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error { return s.io.Shutdown(ctx) }
