@@ -145,11 +145,7 @@ func (d *delivery) stop() {
 // Describe implements adapter.Host.
 func (h *host) Describe(m adapter.Member) adapter.Remote {
 	s := socketOf(m)
-	r := adapter.Remote{ID: s.id, Handshake: s.Handshake().wire(), Rooms: s.Rooms()}
-	if v := s.Data(); v != nil {
-		r.Data = parser.Value(v)
-	}
-	return r
+	return adapter.Remote{ID: s.id, Handshake: s.Handshake().wire(), Rooms: s.Rooms(), Data: s.describe()}
 }
 
 // Command implements adapter.Host.

@@ -13,6 +13,7 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/engineio"
 	"github.com/sockeye-io/sockeye/internal/ring"
+	"github.com/sockeye-io/sockeye/parser"
 )
 
 // Server is an http.Handler that serves Socket.IO clients, and speaks for its main namespace "/". It is
@@ -28,6 +29,8 @@ type Server struct {
 
 	watchers atomic.Pointer[watchers] // nil while nobody observes
 	counters counters
+
+	describers functions[func(*Socket, parser.Arg) parser.Arg]
 
 	sameCodec bool // whether packets are the same for clients of 2.x
 
