@@ -31,6 +31,7 @@ var imports = map[string][]string{
 	"relay":                      {"", "adapter", "parser", "relay/identity"},
 	"relay/identity":             {""},
 	"cmd/sockeye":                {"relay", "relay/identity", "", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/mpack", "internal/rediswire"},
+	"internal/settings":          {},
 	"interop":                    {},
 	"interop/faults":             {},
 	"interop/protocolserver":     {"", "engineio"},
