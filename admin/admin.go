@@ -1,0 +1,410 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+// Admin is what [Attach] has added to a server. It is safe for concurrent use.
+type Admin struct {
+	io       *sockeye.Server
+	nsp      *sockeye.Namespace
+	o        Options
+	auth     *authenticator // nil where everybody may enter
+	redact   redactor
+	teller   *teller
+	log      *slog.Logger
+	hostname string
+
+	features []string
+	verbose  atomic.Bool // whether pages are told of each socket
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	detach []func()
+
+	looking chan struct{} // held by who asks the cluster for its sockets
+	again   chan struct{} // asks for the pages to get the picture again
+
+	mu      sync.Mutex
+	closed  bool
+	waiting map[*sockeye.Socket]ticket // those that a middleware has let in
+	pages   map[*sockeye.Socket]ticket // those that are connected
+}
+
+// Features of a page, in the order of Node.
+//
+// Node: @socket.io/admin-ui Feature
+var (
+	writing    = []string{"EMIT", "JOIN", "LEAVE", "DISCONNECT", "MJOIN", "MLEAVE", "MDISCONNECT"}
+	aggregated = "AGGREGATED_EVENTS"
+	allEvents  = "ALL_EVENTS"
+)
+
+// Periods of what goes on by itself.
+const (
+	samplePeriod  = time.Second
+	reportEach    = 2 // samples
+	sessionPeriod = 30 * time.Second
+	againPeriod   = 10 * time.Second
+	fetchTimeout  = 10 * time.Second
+	showTimeout   = time.Minute
+)
+
+// config is what a page may do.
+type config struct {
+	Features []string `json:"supportedFeatures"`
+}
+
+// Attach adds the namespace of the pages to a server, which it should do before there are clients, and once. It reports
+// all faults of the options. The Admin is to be closed before the server.
+//
+// Node: @socket.io/admin-ui instrument
+func Attach(io *sockeye.Server, o Options) (*Admin, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	a := &Admin{
+		io: io, nsp: io.Of(o.Namespace), o: o, redact: newRedactor(o.Redact), log: o.Logger, hostname: hostname(),
+		looking: make(chan struct{}, 1), again: make(chan struct{}, 1),
+		waiting: make(map[*sockeye.Socket]ticket), pages: make(map[*sockeye.Socket]ticket),
+	}
+	if o.Open {
+		a.log.LogAttrs(context.Background(), slog.LevelWarn, "admin namespace lets everybody in", slog.String("nsp", o.Namespace))
+	} else {
+		auth, err := newAuthenticator(&o)
+		if err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
+		a.auth = auth
+	}
+	if o.Write {
+		a.features = append(a.features, writing...)
+	}
+	a.features = append(a.features, aggregated)
+	a.teller = newTeller(a.nsp, o.Logger, o.MaxEvents)
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.nsp.Use(a.admit)
+	a.nsp.OnConnection(a.connected)
+	if o.Write {
+		a.obey()
+	}
+	if o.Mode == Development {
+		a.verbose.Store(true)
+		a.watch()
+	}
+	a.start(a.tell)
+	a.start(a.count)
+	a.start(a.watchSessions)
+	return a, nil
+}
+
+// start runs f until Close.
+func (a *Admin) start(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.done.Go(f)
+	}
+}
+
+// Close stops watching the server and ends the sockets of the pages. The namespace stays, and lets nobody in. It must
+// not be called by a handler of a page.
+func (a *Admin) Close() error {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.cancel()
+	for _, off := range a.detach {
+		off()
+	}
+	a.done.Wait()
+	for s := range a.nsp.Sockets() {
+		_ = s.Disconnect(true) // it may be gone
+	}
+	return nil
+}
+
+// admit is the connection middleware.
+func (a *Admin) admit(ctx context.Context, s *sockeye.Socket) error {
+	if a.o.Separate && !isSeparate(ctx) {
+		a.refused(ctx, s, errSeparate)
+		return errSeparate
+	}
+	if a.auth == nil {
+		if a.ctx.Err() != nil {
+			return errUnavailable
+		}
+		return nil
+	}
+	t, err := a.auth.enter(ctx, s)
+	if err != nil {
+		a.refused(ctx, s, err)
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errUnavailable
+	}
+	a.waiting[s] = t
+	return nil
+}
+
+func (a *Admin) refused(ctx context.Context, s *sockeye.Socket, err error) {
+	a.log.LogAttrs(ctx, slog.LevelWarn, "admin refused", slog.String("address", s.Handshake().Address), slog.Any("error", err))
+}
+
+// connected welcomes a page.
+func (a *Admin) connected(ctx context.Context, s *sockeye.Socket) {
+	a.mu.Lock()
+	t, admitted := a.waiting[s]
+	delete(a.waiting, s)
+	a.mu.Unlock()
+	if a.auth != nil && !admitted { // recovery has spared it the middleware
+		var err error
+		if t, err = a.auth.enter(ctx, s); err != nil {
+			a.refused(ctx, s, err)
+			_ = s.Disconnect(true) // it may be gone
+			return
+		}
+	}
+	a.log.LogAttrs(ctx, slog.LevelInfo, "admin entered", slog.String("address", s.Handshake().Address), slog.String("user", t.user))
+	if a.auth != nil && t.session == "" {
+		t.session = a.beginSession(ctx, s)
+	}
+	s.OnDisconnect(func(sockeye.Reason) { a.forget(s) })
+	a.mu.Lock()
+	a.pages[s] = t
+	a.mu.Unlock()
+	a.teller.await(ctx, told{event: "config", args: []any{a.config()}, to: s, then: func() { a.show(s) }})
+}
+
+// beginSession gives a page an id by which it may come again without a password. Without one it has to ask for that.
+func (a *Admin) beginSession(ctx context.Context, s *sockeye.Socket) string {
+	id, err := a.auth.begin(ctx, a.o.SessionDuration)
+	if err == nil {
+		err = s.Emit("session", id)
+	}
+	if err != nil {
+		a.log.LogAttrs(ctx, slog.LevelError, "admin session not kept", slog.Any("error", err))
+		return ""
+	}
+	return id
+}
+
+func (a *Admin) config() config {
+	if a.verbose.Load() {
+		return config{append(a.features[:len(a.features):len(a.features)], allEvents)}
+	}
+	return config{a.features}
+}
+
+func (a *Admin) forget(s *sockeye.Socket) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.pages, s)
+}
+
+func (a *Admin) userOf(s *sockeye.Socket) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pages[s].user
+}
+
+// here gives the pages that are connected to this server, with how they entered.
+func (a *Admin) here() map[*sockeye.Socket]ticket {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make(map[*sockeye.Socket]ticket, len(a.pages))
+	for s, t := range a.pages {
+		all[s] = t
+	}
+	return all
+}
+
+// tell is the goroutine that tells the pages. It ends with Close.
+func (a *Admin) tell() { a.teller.run(a.ctx) }
+
+// count is the goroutine that samples the counters and tells of them, and sees to it that pages have the right picture.
+// It ends with Close.
+func (a *Admin) count() {
+	var g aggregator
+	st := a.io.Stats()
+	g.last = st.Engine
+	a.sendStats(&st, &g, time.Now())
+	ticker := time.NewTicker(samplePeriod)
+	defer ticker.Stop()
+	var refreshed time.Time
+	due := false
+	for n := 1; ; {
+		select {
+		case <-a.again:
+			due = true
+			continue
+		case <-a.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := time.Now()
+		st := a.io.Stats()
+		g.sample(&st.Engine, now)
+		if n%reportEach == 0 {
+			a.sendStats(&st, &g, now)
+		}
+		n++
+		a.adjust(&st)
+		a.sweep()
+		if len(a.teller.queue) == 0 && a.teller.lossy.Swap(false) {
+			due = true
+			a.tellOthers()
+		}
+		if due && now.Sub(refreshed) >= againPeriod {
+			due, refreshed = false, now
+			for s := range a.here() {
+				a.show(s)
+			}
+		}
+	}
+}
+
+func (a *Admin) sendStats(st *sockeye.Stats, g *aggregator, now time.Time) {
+	if err := a.nsp.Emit("server_stats", a.report(st, g.take(), now)); err != nil {
+		a.log.LogAttrs(a.ctx, slog.LevelWarn, "admin statistics not told", slog.Any("error", err))
+	}
+}
+
+// adjust changes between telling of each socket and of totals alone, by how many sockets there are.
+func (a *Admin) adjust(st *sockeye.Stats) {
+	if a.o.Mode != Development || a.o.MaxSockets < 0 {
+		return
+	}
+	n := 0
+	for i := range st.Namespaces {
+		n += st.Namespaces[i].Sockets
+	}
+	verbose := a.verbose.Load()
+	switch {
+	case verbose && n > a.o.MaxSockets:
+		verbose = false
+	case !verbose && n <= a.o.MaxSockets/2:
+		verbose = true
+	default:
+		return
+	}
+	a.verbose.Store(verbose)
+	a.log.LogAttrs(a.ctx, slog.LevelWarn, "admin pages are told of each socket, or no more", slog.Bool("told", verbose), slog.Int("sockets", n))
+	for s := range a.here() {
+		a.teller.await(a.ctx, told{event: "config", args: []any{a.config()}, to: s, then: func() { a.show(s) }})
+	}
+	if verbose {
+		a.tellOthers()
+	}
+}
+
+// sweep forgets those that were let in and did not come.
+func (a *Admin) sweep() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for s := range a.waiting {
+		if s.Context().Err() != nil {
+			delete(a.waiting, s)
+		}
+	}
+}
+
+// watchSessions is the goroutine that ends pages whose session has ended. It ends with Close.
+func (a *Admin) watchSessions() {
+	if a.auth == nil {
+		return
+	}
+	ticker := time.NewTicker(sessionPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-a.ctx.Done():
+			return
+		}
+		a.checkSessions(a.ctx)
+	}
+}
+
+// checkSessions disconnects the pages whose session is not in the store any more. While the store is not available they
+// stay.
+func (a *Admin) checkSessions(ctx context.Context) {
+	for s, t := range a.here() {
+		if t.session == "" {
+			continue
+		}
+		one, cancel := context.WithTimeout(ctx, tryTimeout)
+		known, err := a.o.Store.Has(one, t.session)
+		cancel()
+		switch {
+		case err != nil:
+			if ctx.Err() == nil {
+				a.log.LogAttrs(ctx, slog.LevelError, "admin sessions are not available", slog.Any("error", err))
+			}
+			return
+		case !known:
+			a.log.LogAttrs(ctx, slog.LevelInfo, "admin session ended", slog.String("address", s.Handshake().Address))
+			_ = s.Disconnect(true) // it may be gone
+		}
+	}
+}
+
+// Page is a page that is connected to this server.
+type Page struct {
+	Socket  string    // id of its socket
+	Address string    // of the client
+	User    string    // "" where it came with a session, or where everybody may enter
+	Since   time.Time // when its connection was opened
+}
+
+// Pages gives the pages that are connected to this server, in no order.
+func (a *Admin) Pages() []Page {
+	here := a.here()
+	all := make([]Page, 0, len(here))
+	for s, t := range here {
+		h := s.Handshake()
+		all = append(all, Page{s.ID(), h.Address, t.user, h.Time})
+	}
+	return all
+}
+
+// Revoke ends the session of a page that is connected to this server, and the pages that use it: those of this server at
+// once, those of other servers with the same store within 30 s. Without such a page nothing happens. Errors are those of
+// the store.
+//
+// Differs from Node: there a session ends by time alone
+func (a *Admin) Revoke(ctx context.Context, socket string) error {
+	here := a.here()
+	for s, t := range here {
+		if s.ID() != socket {
+			continue
+		}
+		if t.session == "" {
+			return s.Disconnect(true)
+		}
+		if err := a.o.Store.Delete(ctx, t.session); err != nil {
+			return err
+		}
+		var errs error
+		for other, o := range here {
+			if o.session == t.session {
+				errs = errors.Join(errs, other.Disconnect(true))
+			}
+		}
+		return errs
+	}
+	return nil
+}
