@@ -2,11 +2,10 @@ package relay
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"strings"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/relay/identity"
 )
 
 const (
@@ -33,16 +32,6 @@ type presence struct {
 	Name string `json:"name"`
 }
 
-// publicID is what others are told of a socket. The id of a 2.x client in the main namespace is the id of its
-// session, with which whoever knows it can read and write in its name.
-func publicID(id string, query map[string]string) string {
-	if query["EIO"] == "4" {
-		return id
-	}
-	sum := sha256.Sum256([]byte(id))
-	return base64.RawURLEncoding.EncodeToString(sum[:15])
-}
-
 // watchers is the room of those in room that want to know of others coming and going. Clients cannot join it
 // by themselves.
 func watchers(room string) string { return reserved + "watch:" + room }
@@ -53,7 +42,7 @@ func (s *Server) announce(sock *sockeye.Socket, event string, rooms ...string) e
 	if p.Name == "" {
 		return nil
 	}
-	id := publicID(sock.ID(), sock.Handshake().Query)
+	id := identity.PublicID(sock.ID(), sock.Handshake().Query)
 	for _, room := range rooms {
 		if room == sock.ID() || strings.HasPrefix(room, reserved) {
 			continue
@@ -110,7 +99,7 @@ func (s *Server) who(ctx context.Context, sock *sockeye.Socket, m *sockeye.Messa
 		if r.Data.Scan(&p) != nil || p.Name == "" {
 			p.Name = "guest" // another program of the cluster has data of its own
 		}
-		people = append(people, person{publicID(r.ID, r.Handshake.Query), p.Name})
+		people = append(people, person{identity.PublicID(r.ID, r.Handshake.Query), p.Name})
 	}
 	return whoAck{OK: true, People: people}, nil
 }

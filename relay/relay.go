@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -34,16 +35,19 @@ type Config struct {
 	// Rooms say what clients may do in which rooms.
 	Rooms Rules
 
-	// Tune changes the configuration of the Socket.IO server, with the other fields in it: limits, recovery, proxies. nil:
-	// nothing is changed.
-	Tune func(c *sockeye.Config)
-
 	// Setup is told of the Socket.IO server before anything is added to it, so that what it adds comes first: connection
 	// middleware such as sessions of HTTP, metrics, other namespaces. nil: nothing is added. An error is that of New.
 	Setup func(io *sockeye.Server) error
 
 	// Logger, nil = silent.
 	Logger *slog.Logger
+
+	// DenyEIO3 refuses clients of Socket.IO 2.x.
+	DenyEIO3 bool
+
+	// IO is the rest of the configuration of the Socket.IO server beneath: limits, heartbeats, recovery. Its Path, AllowEIO3
+	// and what has a field of its own here are not looked at.
+	IO sockeye.Config
 }
 
 // startTime is how long the adapter may take to connect: less than the 5 s in which an operator wants to know.
@@ -107,17 +111,11 @@ func New(c Config) (*Server, error) {
 
 // server is the configuration of the Socket.IO server.
 func (c Config) server() sockeye.Config {
-	sc := sockeye.Config{
-		AllowEIO3:    true,
-		Adapter:      c.Adapter,
-		StartTimeout: startTime,
-		Origin:       c.Origin,
-		Logger:       c.Logger,
-	}
-	if c.Tune != nil {
-		c.Tune(&sc)
-	}
-	return sc
+	io := c.IO
+	io.Path, io.AllowEIO3 = "", !c.DenyEIO3
+	io.Adapter, io.Origin, io.Logger = c.Adapter, c.Origin, c.Logger
+	io.StartTimeout = cmp.Or(io.StartTimeout, startTime)
+	return io
 }
 
 // setUp adds everything to the Socket.IO server.
@@ -171,6 +169,15 @@ func (s *Server) socketIO(w http.ResponseWriter, r *http.Request) {
 
 // IO is the Socket.IO server beneath.
 func (s *Server) IO() *sockeye.Server { return s.io }
+
+// Health is nil, or says what is degraded: see [sockeye.Server.Health].
+func (s *Server) Health() error { return s.io.Health() }
+
+// Conns counts the connections of clients.
+func (s *Server) Conns() int { return s.io.Conns() }
+
+// Drain lets the clients go to other servers: see [sockeye.Server.Drain].
+func (s *Server) Drain(ctx context.Context, spread time.Duration) error { return s.io.Drain(ctx, spread) }
 
 // Shutdown refuses new connections and closes the open ones, at most until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error { return s.io.Shutdown(ctx) }

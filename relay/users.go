@@ -22,9 +22,6 @@ const (
 	defaultWarning = time.Minute
 )
 
-// peerRoom is the room of a socket whose id nobody may know: that of its public id.
-func peerRoom(public string) string { return reserved + "socket:" + public }
-
 // admit is the connection middleware.
 func (s *Server) admit(ctx context.Context, sock *sockeye.Socket) error {
 	var u identity.User
@@ -48,8 +45,8 @@ func (s *Server) admit(ctx context.Context, sock *sockeye.Socket) error {
 		sock.BindRecovery(room)
 	}
 	// The id of a 2.x client is a secret, so that it needs another name by which it can be reached.
-	if id := publicID(sock.ID(), sock.Handshake().Query); id != sock.ID() {
-		if err := sock.Join(peerRoom(id)); err != nil {
+	if id := identity.PublicID(sock.ID(), sock.Handshake().Query); id != sock.ID() {
+		if err := sock.Join(identity.SocketRoom(id)); err != nil {
 			return err
 		}
 	}

@@ -216,7 +216,7 @@ func TestServer_IdentityRecovery(t *testing.T) {
 	})
 	s, url := start(t, Config{
 		Adapter: adapter.Memory(), Identity: auth,
-		Tune: func(c *sockeye.Config) { c.Recovery = &sockeye.Recovery{} },
+		IO: sockeye.Config{Recovery: &sockeye.Recovery{}},
 	})
 	p, answer := join(t, url, `{"token":"ann"}`)
 	var first struct{ SID, PID string }
@@ -302,32 +302,20 @@ func BenchmarkAccount_Expiry(b *testing.B) {
 	}
 }
 
-// The configuration can be tuned and set up before anything is added.
-func TestConfig_TuneAndSetup(t *testing.T) {
+// What is set up comes before the relay's own.
+func TestConfig_Setup(t *testing.T) {
 	t.Parallel()
-	var order []string
-	_, url := start(t, Config{
-		Tune: func(c *sockeye.Config) {
-			order = append(order, "tune")
-			c.AllowEIO3 = false
-		},
-		Setup: func(io *sockeye.Server) error {
-			order = append(order, "setup")
-			io.Use(func(_ context.Context, s *sockeye.Socket) error {
-				if s.Data() != nil {
-					t.Error("the relay's own middleware came first")
-				}
-				return nil
-			})
+	asked := make(chan any, 1)
+	_, url := start(t, Config{Setup: func(io *sockeye.Server) error {
+		io.Use(func(_ context.Context, s *sockeye.Socket) error {
+			asked <- s.Data()
 			return nil
-		},
-	})
+		})
+		return nil
+	}})
 	connect(t, url)
-	if res, body := get(t, url+"/socket.io/?EIO=3&transport=polling", nil); res.StatusCode != http.StatusBadRequest {
-		t.Errorf("protocol 3: %s %s", res.Status, body)
-	}
-	if strings.Join(order, " ") != "tune setup" {
-		t.Errorf("order: %v", order)
+	if data := <-asked; data != nil {
+		t.Errorf("the relay's own middleware came first: %v", data)
 	}
 	refused := errors.New("not today")
 	if _, err := New(Config{Setup: func(*sockeye.Server) error { return refused }}); !errors.Is(err, refused) {
@@ -335,5 +323,14 @@ func TestConfig_TuneAndSetup(t *testing.T) {
 	}
 	if _, err := New(Config{Rooms: Rules{Default: "x"}}); err == nil {
 		t.Error("bad rules are accepted")
+	}
+}
+
+// Clients of 2.x can be kept out.
+func TestConfig_DenyEIO3(t *testing.T) {
+	t.Parallel()
+	_, url := start(t, Config{DenyEIO3: true})
+	if res, body := get(t, url+"/socket.io/?EIO=3&transport=polling", nil); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("protocol 3: %s %s", res.Status, body)
 	}
 }

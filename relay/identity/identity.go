@@ -2,6 +2,8 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -84,6 +86,25 @@ func (e *Error) Unwrap() error { return e.Err }
 // UserRoom is the name of the room that every socket of a user is in, on all servers of a cluster, so that an emitter
 // reaches the user by it. Clients cannot join it by themselves.
 func UserRoom(id string) string { return "sockeye:user:" + id }
+
+// PublicID is what others may be told of a socket whose handshake had that query. The id of a 2.x client in the main
+// namespace is the id of its session, with which whoever knows it can read and write in its name: there it is a hash.
+func PublicID(id string, query map[string]string) string {
+	if query["EIO"] == "4" {
+		return id
+	}
+	return HashID(id)
+}
+
+// HashID is the public id of a 2.x client's socket.
+func HashID(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return base64.RawURLEncoding.EncodeToString(sum[:15])
+}
+
+// SocketRoom is the name of the room that a socket is in whose id is not its public one, so that it can be reached by
+// that. Clients cannot join it by themselves.
+func SocketRoom(public string) string { return "sockeye:socket:" + public }
 
 // ValidID tells whether id may be that of a user.
 func ValidID(id string) bool {
