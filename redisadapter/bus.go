@@ -113,6 +113,8 @@ func (b *bus) Health() error {
 // Stats counts what was done so far.
 func (b *bus) Stats() Stats {
 	s := b.count.stats()
+	s.Waiting, s.WaitingBytes = b.pub.waiting()
+	s.Unread = b.in.length()
 	if b.members != nil {
 		s.Servers = b.members.servers()
 	}

@@ -61,6 +61,12 @@ func (b *inbox) take(spare []incoming) []incoming {
 	return batch
 }
 
+func (b *inbox) length() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue)
+}
+
 // run hands out what comes. It ends when the inbox is closed.
 func (b *inbox) run(handle func(incoming)) {
 	defer close(b.ended)

@@ -100,15 +100,34 @@ type Stats struct {
 	Unknown   uint64 // responses that nobody here waits for, such as those to other servers
 	Gaps      uint64 // times the subscription was lost
 	Servers   int    // other servers of this implementation that are there at the moment
+
+	// Batches counts the batches that messages are sent to Redis in, BatchTime is how long Redis took to answer them
+	// together.
+	Batches   uint64
+	BatchTime time.Duration
+
+	// Waiting and WaitingBytes are what waits at the moment to be sent to Redis, in messages and bytes, Unread the
+	// messages from Redis that wait to be handled.
+	Waiting, WaitingBytes, Unread int
 }
 
 type counters struct {
 	published, dropped, failed, received, malformed, unknown, gaps atomic.Uint64
+
+	batches   atomic.Uint64
+	batchTime atomic.Int64 // nanoseconds
+}
+
+// batch counts a batch that was sent at a time.
+func (c *counters) batch(at time.Time) {
+	c.batches.Add(1)
+	c.batchTime.Add(int64(time.Since(at)))
 }
 
 func (c *counters) stats() Stats {
 	return Stats{
 		Published: c.published.Load(), Dropped: c.dropped.Load(), Failed: c.failed.Load(),
 		Received: c.received.Load(), Malformed: c.malformed.Load(), Unknown: c.unknown.Load(), Gaps: c.gaps.Load(),
+		Batches: c.batches.Load(), BatchTime: time.Duration(c.batchTime.Load()),
 	}
 }

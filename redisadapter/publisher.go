@@ -91,6 +91,13 @@ func (p *publisher) wait(ctx context.Context, m Publication) error {
 	}
 }
 
+// waiting is what is queued, in messages and bytes.
+func (p *publisher) waiting() (messages, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.backlog.length(), p.backlog.size
+}
+
 // health is nil, or why messages are not accepted.
 func (p *publisher) health() error {
 	p.mu.Lock()
@@ -154,7 +161,10 @@ func (p *publisher) run(ctx context.Context) {
 			for _, q := range batch {
 				out = append(out, q.Publication)
 			}
-			left, err := p.settle(batch, p.d.Publish(ctx, out))
+			at := time.Now()
+			errs := p.d.Publish(ctx, out)
+			p.count.batch(at)
+			left, err := p.settle(batch, errs)
 			batch = left
 			if err == nil {
 				break

@@ -96,6 +96,15 @@ func (c *streams) Start(ctx context.Context) error {
 	return nil
 }
 
+// Stats counts what was done so far.
+func (c *streams) Stats() Stats {
+	s := c.bus.Stats()
+	entries, bytes := c.app.waiting()
+	s.Waiting += entries
+	s.WaitingBytes += bytes
+	return s
+}
+
 // begin is called when Redis answers for the first time.
 func (c *streams) begin(ctx context.Context) error {
 	if !c.o.ShardedPubSub {

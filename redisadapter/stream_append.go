@@ -95,6 +95,13 @@ func (p *appender) saw(stream string, id entryID) {
 	}
 }
 
+// waiting is what is queued, in entries and bytes.
+func (p *appender) waiting() (entries, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.backlog.length(), p.backlog.size
+}
+
 // health is nil, or why entries are not taken.
 func (p *appender) health() error {
 	p.mu.Lock()
@@ -181,7 +188,9 @@ func (p *appender) flush(ctx context.Context, batch []appending) []appending {
 			out = append(out, batch[i].Append)
 		}
 		p.mu.Unlock()
+		at := time.Now()
 		ids, errs := p.d.Append(ctx, out)
+		p.count.batch(at)
 		var err error
 		if batch, err = p.settle(batch, ids, errs); err == nil {
 			return nil
