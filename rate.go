@@ -61,6 +61,7 @@ func (c *conn) measure(size int) {
 	}
 	m.mu.Unlock()
 	if pause {
+		c.srv.counters.slowed.Add(1)
 		c.pause()
 	}
 }

@@ -55,6 +55,9 @@ func TestRate_EventFlood(t *testing.T) {
 				}
 				testkit.Eventually(t, "all is handled", func() bool { return handled.Load() == flood })
 				p.quiet()
+				if b.Stats().Slowed == 0 {
+					t.Error("that it was slowed is not counted")
+				}
 			})
 		}
 	}

@@ -22,6 +22,9 @@ type Stats struct {
 	// that had not come when the context of who waited ended.
 	AcksIn, AcksOut, AcksTimedOut uint64
 
+	// Slowed counts the times that a client was read more slowly because it sent faster than Config.Rate.
+	Slowed uint64
+
 	// Connected counts the sockets that connected, and Refused the CONNECTs that were refused, by connection
 	// middleware or since there is no such namespace.
 	Connected, Refused uint64
@@ -71,6 +74,7 @@ type counters struct {
 
 	deliveries                           atomic.Uint32 // broadcasts take the shards in turn
 	acksTimedOut, connected, refused     atomic.Uint64
+	slowed                               atomic.Uint64
 	recovered, unknown, malformed, fails atomic.Uint64
 	disconnected                         [9]atomic.Uint64 // as ends
 }
@@ -123,6 +127,7 @@ func (s *Server) Stats() Stats {
 	n := &s.counters
 	st := Stats{
 		Engine: s.eng.Stats(), AcksTimedOut: n.acksTimedOut.Load(), Connected: n.connected.Load(), Refused: n.refused.Load(),
+		Slowed: n.slowed.Load(),
 		Recovery: RecoveryStats{
 			Recovered: n.recovered.Load(), Unknown: n.unknown.Load(), Malformed: n.malformed.Load(), Failed: n.fails.Load(),
 		},

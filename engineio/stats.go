@@ -19,6 +19,9 @@ type Stats struct {
 	// Refused counts requests that were refused; the code, such as CodeForbidden, is the index.
 	Refused [6]uint64
 
+	// Busy counts handshakes that were refused because there were too many connections, or the server was closing.
+	Busy uint64
+
 	// Messages and their bytes, without the digit that is their type. Of those that are sent, what a transport has
 	// taken counts. Packets that carry no message, such as heartbeats, are not counted.
 	PacketsIn, BytesIn   uint64
@@ -57,6 +60,7 @@ type counters struct {
 	upgraded  atomic.Uint64
 	closed    [5]atomic.Uint64 // as reasons
 	refused   [6]atomic.Uint64
+	busy      atomic.Uint64
 	overflows atomic.Uint64
 }
 
@@ -136,6 +140,14 @@ func (n *counters) switched(from, to string, protocol uint8) {
 	n.upgraded.Add(1)
 }
 
+func (n *counters) refusal(f *refusal) {
+	if f.status != 0 {
+		n.busy.Add(1)
+		return
+	}
+	n.refused[f.code].Add(1)
+}
+
 // over counts the end of a connection.
 func (n *counters) over(transport string, protocol uint8, reason Reason, err error) {
 	n.open[kindOf(transport, protocol)].Add(-1)
@@ -153,7 +165,7 @@ func (n *counters) over(transport string, protocol uint8, reason Reason, err err
 // nothing.
 func (s *Server) Stats() Stats {
 	n := &s.counters
-	st := Stats{Upgraded: n.upgraded.Load(), Overflows: n.overflows.Load()}
+	st := Stats{Upgraded: n.upgraded.Load(), Overflows: n.overflows.Load(), Busy: n.busy.Load()}
 	for i := range st.Transports {
 		st.Transports[i] = TransportStats{
 			Transport: transportPolling, Protocol: 3 + i%2, Open: int(n.open[i].Load()), Opened: n.opened[i].Load(),

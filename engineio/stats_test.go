@@ -96,6 +96,13 @@ func TestStats_Connections(t *testing.T) {
 	if st.Refused != [6]uint64{CodeTransportUnknown: 1, CodeSessionUnknown: 2} {
 		t.Errorf("refused: %v", st.Refused)
 	}
+	s.s.Drain()
+	if r := s.do("GET", "EIO=4&transport=polling", ""); r.status != 503 {
+		t.Fatalf("%+v", r)
+	}
+	if now := s.s.Stats(); now.Busy != 1 || now.Refused != st.Refused {
+		t.Errorf("while draining: %+v", now)
+	}
 	if err := s.s.Close(); err != nil {
 		t.Fatal(err)
 	}

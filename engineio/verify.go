@@ -224,7 +224,7 @@ var (
 
 // refuse answers a refused request and tells the hook.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, f refusal, upgrade bool) {
-	s.counters.refused[f.code].Add(1)
+	s.counters.refusal(&f)
 	message := f.message
 	if message == "" {
 		message = codeMessage(f.code)
