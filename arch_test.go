@@ -32,6 +32,8 @@ var imports = map[string][]string{
 	"relay":                      {"", "adapter", "parser", "relay/identity"},
 	"relay/identity":             {""},
 	"cmd/sockeye":                {"relay", "relay/identity", "", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/load", "internal/mpack", "internal/rediswire"},
+	"cmd/sockeye":                {"relay", "relay/identity", "", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/mpack", "internal/rediswire"},
+	"internal/serving":           {},
 	"internal/settings":          {},
 	"httpsession":                {"", "redisadapter"},
 	"httpsession/express":        {"httpsession"},
