@@ -78,6 +78,9 @@ func Attach(io *sockeye.Server, o Options) (*Admin, error) {
 		looking: make(chan struct{}, 1), again: make(chan struct{}, 1),
 		waiting: make(map[*sockeye.Socket]ticket), pages: make(map[*sockeye.Socket]ticket),
 	}
+	if a.namespace(o.Namespace) == nil { // the server has said why
+		return nil, fmt.Errorf("admin: namespace %q cannot be opened", o.Namespace)
+	}
 	if o.Open {
 		a.log.LogAttrs(context.Background(), slog.LevelWarn, "admin namespace lets everybody in", slog.String("nsp", o.Namespace))
 	} else {

@@ -259,13 +259,18 @@ func captures(t *testing.T, prefix string) capture {
 // raw joins a namespace and gives the packets that come, without attachments.
 func (s *site) raw(namespace string) (packets func() []string) {
 	s.t.Helper()
+	return s.rawAuth(namespace, "")
+}
+
+func (s *site) rawAuth(namespace, auth string) (packets func() []string) {
+	s.t.Helper()
 	r := &rawPeer{}
 	conn, err := engineio.Dial(s.t.Context(), s.url+"/socket.io/", engineio.DialConfig{Transports: []string{"websocket"}}, r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = conn.Close() }) // the server may have closed it
-	if err := conn.Send([]byte("0"+namespace+","), false); err != nil {
+	if err := conn.Send([]byte("0"+namespace+","+auth), false); err != nil {
 		s.t.Fatal(err)
 	}
 	return r.all
@@ -276,8 +281,14 @@ type rawPeer struct {
 	packets []string
 }
 
-func (r *rawPeer) OnOpen(*engineio.Conn, *http.Request)           {}
-func (r *rawPeer) OnClose(*engineio.Conn, engineio.Reason, error) {}
+func (r *rawPeer) OnOpen(*engineio.Conn, *http.Request) {}
+
+func (r *rawPeer) OnClose(_ *engineio.Conn, reason engineio.Reason, _ error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packets = append(r.packets, "closed "+string(reason))
+}
+
 func (r *rawPeer) OnMessage(_ *engineio.Conn, data []byte, _ bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
