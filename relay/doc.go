@@ -10,6 +10,7 @@
 //	leave          room; the socket leaves it
 //	publish        {room, event, data}; event goes with data to the others in the room, of which the
 //	               sender must be a member
+//	echo           any arguments; acknowledged with the same, and goes nowhere
 //
 // Events for "who is here" begin with "sockeye:". Names that begin so are reserved, of events and of rooms:
 //

@@ -58,6 +58,7 @@ func (s *Server) events() {
 	s.handle("join", s.join)
 	s.handle("leave", s.leave)
 	s.handle("publish", s.publish)
+	s.io.On("echo", sockeye.HandlerFunc(echo))
 	s.handle(reserved+"profile", s.profile)
 	s.handle(reserved+"who", s.who)
 	s.handle(reserved+"renew", s.renew)
