@@ -29,6 +29,7 @@ var imports = map[string][]string{
 	"emitter":                    {"adapter", "parser", "redisadapter", "internal/event", "internal/rediswire"},
 	"client":                     {"engineio", "parser", "internal/event", "internal/ring"},
 	"admin":                      {"", "engineio", "parser"},
+	"presence":                   {"", "redisadapter"},
 	"relay":                      {"", "adapter", "parser", "relay/identity"},
 	"relay/identity":             {""},
 	"cmd/sockeye":                {"relay", "relay/identity", "relay/rest", "", "adapter", "admin", "client", "emitter", "httpsession", "metrics", "parser", "presence", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/load", "internal/mpack", "internal/rediswire", "internal/serving", "internal/settings"},
