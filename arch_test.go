@@ -38,6 +38,8 @@ var imports = map[string][]string{
 	"httpsession":                {"", "redisadapter"},
 	"httpsession/express":        {"httpsession"},
 	"httpsession/scssession":     {"httpsession"},
+	"metrics":                    {"", "engineio", "redisadapter"},
+	"oteltrace":                  {""},
 	"interop":                    {},
 	"interop/faults":             {},
 	"interop/protocolserver":     {"", "engineio"},

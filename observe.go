@@ -189,9 +189,12 @@ func (w *watchers) receive(ctx context.Context, s *Socket, m *Message) (handlers
 		if o.Received == nil {
 			continue
 		}
-		next, f := s.receivedBy(ctx, o, m)
+		next, f, err := o.receive(ctx, s, m)
+		if err != nil {
+			s.nsp.srv.report(ctx, err)
+		}
 		if next != nil {
-			ctx = next
+			ctx = next //nolint:fatcontext // each observer may add to what the one before gave
 		}
 		if f != nil {
 			done = append(done, f)
@@ -200,9 +203,13 @@ func (w *watchers) receive(ctx context.Context, s *Socket, m *Message) (handlers
 	return ctx, done
 }
 
-func (s *Socket) receivedBy(ctx context.Context, o *Observer, m *Message) (handlers context.Context, done func(error)) {
-	s.nsp.srv.tellObserver(ctx, func() { handlers, done = o.Received(ctx, s, m) })
-	return handlers, done
+// receive calls Received. A panic is an error.
+func (o *Observer) receive(
+	ctx context.Context, s *Socket, m *Message,
+) (handlers context.Context, done func(error), err error) {
+	defer caught("observer", &err)
+	handlers, done = o.Received(ctx, s, m)
+	return handlers, done, nil
 }
 
 // end tells what came of it, the observer last asked first.
