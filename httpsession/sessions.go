@@ -285,7 +285,7 @@ func (m *Sessions) Disconnect(ctx context.Context, key string) error {
 		namespaces = append(namespaces, p.Namespaces()...)
 	}
 	room := Room(key)
-	var errs []error
+	errs := make([]error, 0, len(namespaces))
 	for _, n := range namespaces {
 		errs = append(errs, n.To(room).Disconnect(ctx, true))
 	}

@@ -16,7 +16,8 @@
 //
 // manager.Destroy and manager.RenewToken, in any handler of this process, close the sockets of the session on all servers; after a
 // RenewToken the page connects again with its new cookie. An open socket puts off the end of a session only if the manager has an
-// IdleTimeout, and never beyond its Lifetime, as requests do. RenewToken, RememberMe and what else changes a cookie is for HTTP
+// IdleTimeout, and never beyond its Lifetime, as requests do. The sockets need no LoadAndSave around them, and with an IdleTimeout
+// must not have it: scs would write the session at the end of each poll as it was when the poll began. RenewToken, RememberMe and what else changes a cookie is for HTTP
 // handlers: a socket cannot send one.
 //
 // Any other store of scs works too, with limits: its sessions are looked for one by one, a handler that saves overwrites the whole

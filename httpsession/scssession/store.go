@@ -136,19 +136,35 @@ func (w *watched) find(ctx context.Context, token string) ([]byte, bool, error) 
 // session, httpsession.ErrNoSession if it has ended.
 func (w *watched) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
 	a, ok := ctx.Value(attemptKey{}).(*attempt)
-	if !ok || a.key != token || w.ours == nil {
+	if !ok || a.key != token {
 		return w.commit(ctx, token, b, expiry)
 	}
 	ttl := time.Until(expiry)
 	if ttl <= 0 {
 		return httpsession.ErrNoSession
 	}
-	done, err := w.ours.s.Swap(ctx, token, a.data, b, ttl)
-	if err == nil && !done {
-		err = httpsession.ErrConflict
-	}
+	err := w.swap(ctx, a, b, expiry, ttl)
 	if err == nil {
 		a.data = b
+	}
+	return err
+}
+
+// swap writes what a handler of a socket has changed. A store of others is at least asked whether the session is still there.
+func (w *watched) swap(ctx context.Context, a *attempt, b []byte, expiry time.Time, ttl time.Duration) error {
+	if w.ours == nil {
+		_, found, err := w.find(ctx, a.key)
+		if err == nil && !found {
+			err = httpsession.ErrNoSession
+		}
+		if err != nil {
+			return err
+		}
+		return w.commit(ctx, a.key, b, expiry)
+	}
+	done, err := w.ours.s.Swap(ctx, a.key, a.data, b, ttl)
+	if err == nil && !done {
+		err = httpsession.ErrConflict
 	}
 	return err
 }
