@@ -14,15 +14,15 @@ import (
 const (
 	closeLimit   = 10 * time.Second // for what is queued to be sent after Close
 	goodbyeLimit = time.Second      // for the peer to answer a close frame
-	writeLimit   = 20 * time.Second // for one write of at most about writeChunk bytes
+	writeLimit   = 20 * time.Second // for the peer to take anything of what is written
 	probeLimit   = 10 * time.Second // from the begin of an upgrade to the answer of the probe
 )
 
 // dialed is the client side of a connection. It is the transport of its Conn all along, whatever carries the
 // packets at the moment: polling, or the socket in carrier.
 //
-// One goroutine sends (sendLoop); one reads (pollLoop, then the one of the socket); one more probes a WebSocket
-// while there is an upgrade, and is the reader of the socket afterwards.
+// While it polls, pollLoop reads, and postLoop sends while there is something to send; probe opens a WebSocket while
+// there is an upgrade. A WebSocket is driven by netpoll.
 type dialed struct {
 	e      env
 	cfg    DialConfig
@@ -34,56 +34,62 @@ type dialed struct {
 	c  *Conn
 	hs eio.Handshake
 
-	ctx     context.Context // of all requests; ends with the connection
-	cancel  context.CancelFunc
-	running atomic.Int32 // goroutines
+	ctx    context.Context // of all requests; ends with the connection
+	cancel context.CancelFunc
+	holds  atomic.Int32 // what is not over yet: Dial, the call of OnClose, goroutines, the WebSocket
 
-	carrier atomic.Pointer[clientSocket] // nil while polling
+	carrier atomic.Pointer[clientSocket] // nil while polling; changed with mu held
 	heard   atomic.Int64                 // when the server was last heard of, as env.now
-	busy    atomic.Bool                  // something is being written
 	closing atomic.Bool                  // Close was called
+	abrupt  atomic.Bool                  // there is no time for a goodbye
 
-	kick      chan struct{}      // of capacity 1: there may be something to send
-	switched  chan *clientSocket // from probe to sendLoop: polling has stopped
-	stopPolls chan struct{}      // closed by probe
-	pollsDone chan struct{}      // closed by pollLoop
-
-	batch []queued // of sendLoop
+	stopPolls chan struct{} // closed by probe
+	pollsDone chan struct{} // closed by pollLoop
 
 	mu sync.Mutex
 
 	// Guarded by mu.
-	wirePong []byte // payload of the last ping frame, to be sent back; nil = none
-	silence  *time.Timer
-	pings    *time.Timer // protocol 3
-	closeBy  *time.Timer
+	posting   bool          // postLoop runs, or the connection is being opened
+	more      bool          // something may have been queued since postLoop looked
+	switching bool          // to a WebSocket: nothing is posted any more
+	posted    chan struct{} // closed when postLoop ends; nil while nobody waits
+	silence   *time.Timer
+	pings     *time.Timer // protocol 3
+	closeBy   *time.Timer
 }
 
-// start runs the goroutines. socket is nil when the connection opened by polling.
+// start runs what an open connection needs. socket is nil when the connection opened by polling.
 func (d *dialed) start(socket *clientSocket) {
 	d.startTimers()
-	switch {
-	case socket != nil:
-		d.running.Store(2)
-		go d.readSocket(socket)
-	case d.wantsUpgrade():
-		d.running.Store(3)
-		go d.pollLoop()
+	if socket != nil {
+		d.holds.Add(1)
+		socket.start()
+		return
+	}
+	d.mu.Lock()
+	d.posting = false
+	d.post()
+	d.mu.Unlock()
+	d.holds.Add(1)
+	go d.pollLoop()
+	if d.wantsUpgrade() {
+		d.holds.Add(1)
 		go d.probe()
-	default:
-		d.running.Store(2)
-		go d.pollLoop()
-	}
-	go d.sendLoop()
-}
-
-// exit is deferred by each goroutine.
-func (d *dialed) exit() {
-	if d.running.Add(-1) == 0 {
-		d.release()
 	}
 }
 
+// let ends one of the holds. With the last one the connection is over.
+func (d *dialed) let() {
+	if d.holds.Add(-1) != 0 {
+		return
+	}
+	d.release()
+	if d.cfg.Ended != nil {
+		d.cfg.Ended()
+	}
+}
+
+// release closes HTTP connections that are of no use any more.
 func (d *dialed) release() {
 	if d.own != nil {
 		d.own.CloseIdleConnections()
@@ -98,38 +104,78 @@ func (d *dialed) name() string {
 }
 
 func (d *dialed) wake() {
-	select {
-	case d.kick <- struct{}{}:
-	default:
+	s := d.carrier.Load()
+	if s == nil {
+		if s = d.wakePost(); s == nil {
+			return
+		}
 	}
+	s.wake()
 }
 
-func (d *dialed) writable() bool { return !d.busy.Load() }
+// wakePost is wake while polling. It gives the socket if there is one by now.
+func (d *dialed) wakePost() *clientSocket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.carrier.Load(); s != nil {
+		return s
+	}
+	d.more = true
+	d.post()
+	return nil
+}
 
-// flow: readers look at c.paused themselves. Silence during a pause was of our own making.
-func (d *dialed) flow() { d.hear() }
+// post starts postLoop if there is work for it. d.mu is held.
+func (d *dialed) post() {
+	if d.posting || !d.more || d.ctx.Err() != nil || d.switching && !d.closing.Load() {
+		return
+	}
+	d.posting, d.more = true, false
+	d.holds.Add(1) // it is not zero: cut, which waits for mu, comes before OnClose
+	go d.postLoop()
+}
+
+func (d *dialed) writable() bool {
+	if s := d.carrier.Load(); s != nil {
+		return s.writable()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.posting && !d.switching
+}
+
+// flow: pollLoop looks at c.paused itself. Silence during a pause was of our own making.
+func (d *dialed) flow() {
+	d.hear()
+	if s := d.carrier.Load(); s != nil {
+		s.flow()
+	}
+}
 
 func (d *dialed) shut() {
 	d.closing.Store(true)
 	d.c.mu.Lock()
 	d.c.paused = false // the peer's goodbye must be read
-	if d.c.resumed != nil {
-		close(d.c.resumed)
-		d.c.resumed = nil
-	}
 	d.c.mu.Unlock()
 	d.closeWithin(closeLimit)
 	d.wake()
+	if s := d.carrier.Load(); s != nil {
+		s.shut()
+	}
 }
 
-func (d *dialed) cut(Reason) {
+func (d *dialed) cut(reason Reason) {
 	d.cancel()
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	for _, t := range []*time.Timer{d.silence, d.pings, d.closeBy} {
 		if t != nil {
 			t.Stop()
 		}
+	}
+	s := d.carrier.Load()
+	d.mu.Unlock()
+	if s != nil {
+		s.finish(closeNoStatus, d.abrupt.Load() || reason == ReasonPingTimeout)
 	}
 }
 
@@ -137,16 +183,15 @@ func (d *dialed) cut(Reason) {
 func (d *dialed) closeWithin(limit time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case d.ctx.Err() != nil:
-	case d.closeBy == nil:
+	if d.ctx.Err() == nil && d.closeBy == nil {
 		d.closeBy = time.AfterFunc(limit, d.closeNow)
-	default:
-		d.closeBy.Reset(limit)
 	}
 }
 
-func (d *dialed) closeNow() { d.c.end(ReasonForcedClose, nil) }
+func (d *dialed) closeNow() {
+	d.abrupt.Store(true)
+	d.c.end(ReasonForcedClose, nil)
+}
 
 // lost ends the connection, unless it was to end anyway.
 func (d *dialed) lost(reason Reason, err error) {
@@ -205,86 +250,6 @@ func (d *dialed) waitResumed(stop <-chan struct{}) bool {
 	}
 }
 
-// sendLoop sends what is queued, and says goodbye. It ends when the connection ends, or after the goodbye.
-func (d *dialed) sendLoop() {
-	defer d.exit()
-	for {
-		select {
-		case <-d.ctx.Done():
-			return
-		case s := <-d.switched:
-			d.carrier.Store(s)
-			if err := s.writePacket(eio.Upgrade); err != nil {
-				d.lost(ReasonTransportError, err)
-				return
-			}
-		case <-d.kick:
-		}
-		closing := d.closing.Load() // before the flush: nothing is queued after it was set
-		if err := d.flush(); err != nil {
-			d.lost(ReasonTransportError, err)
-			return
-		}
-		if closing {
-			d.goodbye()
-			return
-		}
-	}
-}
-
-// flush sends until there is nothing to send.
-func (d *dialed) flush() error {
-	for {
-		d.mu.Lock()
-		pong := d.wirePong
-		d.wirePong = nil
-		d.mu.Unlock()
-		d.c.mu.Lock()
-		d.batch = append(d.batch[:0], d.c.q.items...)
-		ctl := d.c.ctl
-		d.c.ctl = 0
-		d.c.q.took()
-		d.c.mu.Unlock()
-		if len(d.batch) == 0 && ctl == 0 && pong == nil {
-			return nil
-		}
-		d.busy.Store(true)
-		var err error
-		if s := d.carrier.Load(); s != nil {
-			err = s.send(d.batch, ctl, pong)
-		} else {
-			err = d.post(d.batch, ctl)
-		}
-		d.busy.Store(false)
-		d.c.mu.Lock()
-		if d.c.q.landed() {
-			d.c.notifyDrained()
-		}
-		d.c.mu.Unlock()
-		clear(d.batch)
-		if cap(d.batch) > keepQueue {
-			d.batch = nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// goodbye tells the server that the connection ends. A WebSocket then waits a little for the answer, since closing at
-// once could take back what was just sent.
-func (d *dialed) goodbye() {
-	if s := d.carrier.Load(); s != nil {
-		if s.writeClose(closeNoStatus) == nil {
-			d.closeWithin(goodbyeLimit)
-			return
-		}
-	} else {
-		_ = d.postPackets([]eio.Packet{{Type: eio.Close}}) // it is over in any case
-	}
-	d.closeNow()
-}
-
 // hear notes that the server is alive.
 func (d *dialed) hear() { d.heard.Store(d.e.now()) }
 
@@ -332,8 +297,8 @@ func (d *dialed) sendPing() {
 	}
 }
 
-// controlPackets gives the packets of the bits.
-func controlPackets(ctl uint8) (ps []eio.Packet) {
+// withControl appends the packets of the bits.
+func withControl(ps []eio.Packet, ctl uint8) []eio.Packet {
 	if ctl&ctlPing != 0 {
 		ps = append(ps, eio.Packet{Type: eio.Ping})
 	}

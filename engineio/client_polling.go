@@ -25,7 +25,7 @@ func (d *dialed) openPolling(ctx context.Context) error {
 	if !dec.Next() {
 		return &TransportError{Transport: transportPolling, Status: http.StatusOK, Code: -1, Err: errors.Join(errNotOpen, dec.Err())}
 	}
-	if err := d.opened(dec.Packet, transportPolling); err != nil {
+	if err := d.opened(dec.Packet, nil); err != nil {
 		return &TransportError{Transport: transportPolling, Status: http.StatusOK, Code: -1, Err: err}
 	}
 	d.payload(&dec)
@@ -34,7 +34,7 @@ func (d *dialed) openPolling(ctx context.Context) error {
 
 // pollLoop polls. It ends when the connection ends or an upgrade has come so far.
 func (d *dialed) pollLoop() {
-	defer d.exit()
+	defer d.let()
 	defer close(d.pollsDone)
 	for {
 		select {
@@ -101,23 +101,86 @@ func (d *dialed) get(ctx context.Context, sid string) (body []byte, f eio.Format
 	return body, eio.V3Text, nil
 }
 
-// post sends messages and control packets by as many requests as the server's maxPayload asks for. A message that is
-// greater alone is sent all the same.
+// postLoop sends by polling, and says goodbye. It ends when nothing is left to send, an upgrade takes over, or the
+// connection ends.
+func (d *dialed) postLoop() {
+	defer d.let()
+	for {
+		closing := d.closing.Load() // before the queue: nothing is queued after it was set
+		if err := d.postQueued(); err != nil {
+			d.lost(ReasonTransportError, err)
+		} else if closing {
+			_ = d.postPackets([]eio.Packet{{Type: eio.Close}}) // it is over in any case
+			d.closeNow()
+		}
+		if d.endPosting() {
+			return
+		}
+	}
+}
+
+// endPosting tells postLoop to end if there is nothing more to do.
+func (d *dialed) endPosting() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.more && d.ctx.Err() == nil && (!d.switching || d.closing.Load()) {
+		d.more = false
+		return false
+	}
+	d.posting = false
+	if d.posted != nil {
+		close(d.posted)
+		d.posted = nil
+	}
+	return true
+}
+
+// holdPosts lets nothing be posted any more, for an upgrade, and waits until nothing is.
+func (d *dialed) holdPosts() {
+	d.mu.Lock()
+	d.switching = true
+	var posted chan struct{}
+	if d.posting {
+		posted = make(chan struct{})
+		d.posted = posted
+	}
+	d.mu.Unlock()
+	if posted == nil {
+		return
+	}
+	select {
+	case <-posted:
+	case <-d.ctx.Done():
+	}
+}
+
+// postQueued sends what is queued by as many requests as the server's maxPayload asks for. A message that is greater
+// alone is sent all the same.
 //
 // Node: engine.io-client/lib/socket.ts _getWritablePackets
-func (d *dialed) post(batch []queued, ctl uint8) error {
-	ps := make([]eio.Packet, 0, len(batch)+2)
-	ps = append(ps, controlPackets(ctl)...)
-	for _, it := range batch {
+func (d *dialed) postQueued() error {
+	d.c.mu.Lock()
+	ps := make([]eio.Packet, 0, len(d.c.q.items)+2)
+	ps = withControl(ps, d.c.ctl)
+	d.c.ctl = 0
+	for _, it := range d.c.q.items {
 		ps = append(ps, it.p.packet())
 	}
-	return d.postPackets(ps)
+	d.c.q.took()
+	d.c.mu.Unlock()
+	if len(ps) == 0 {
+		return nil
+	}
+	err := d.postPackets(ps)
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
+	if d.c.q.landed() {
+		d.c.notifyDrained()
+	}
+	return err
 }
 
 func (d *dialed) postPackets(ps []eio.Packet) error {
-	if len(ps) == 0 {
-		return nil // only the pong of a WebSocket that was refused
-	}
 	f := eio.V4
 	kind := "text/plain;charset=UTF-8"
 	if d.cfg.Protocol == 3 {

@@ -8,15 +8,18 @@ import (
 	"io"
 	"math"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/eio"
+	"github.com/sockeye-io/sockeye/internal/netpoll"
 	"github.com/sockeye-io/sockeye/internal/ws"
 )
 
 const (
 	readChunk     = 4096
-	writeChunk    = 64 << 10 // what is queued is written in pieces of about this size
+	writeChunk    = 16 << 10 // what is queued is written in pieces of about this size
 	closeNoStatus = ws.CodeNoStatus
 
 	// deflateFrom is the size in bytes from which messages are compressed, as in Node.
@@ -45,7 +48,8 @@ func (e *peerCloseError) Error() string {
 	return fmt.Sprintf("engineio: the server closed the WebSocket with code %d", e.code)
 }
 
-// clientSocket is a WebSocket of the client side. One goroutine reads, one writes.
+// clientSocket is a WebSocket of the client side. While it is opened or probed the goroutine that does so reads and
+// writes; then netpoll drives it.
 type clientSocket struct {
 	d       *dialed
 	nc      net.Conn
@@ -53,8 +57,27 @@ type clientSocket struct {
 	first   []byte // read with the answer to the handshake
 	deflate bool
 	stage   socketStage // of the reader
+	entered bool        // the reader is in the handler
 
-	out []byte // of the writer
+	driven  netpoll.Conn // to be used once started; see conn
+	started atomic.Bool
+	flowing sync.Mutex // held over Pause and Resume of driven, so that the last wish wins
+
+	// Used by Next only.
+	batch []queued
+	at    int           // how many of batch are written, or in out
+	out   *[]byte       // what is being written; nil = nothing
+	lead  bool          // the upgrade packet is to be sent first
+	ended bool          // the close frame has been given to the driver
+	small [4]eio.Packet // room for control packets
+
+	mu sync.Mutex
+
+	// Guarded by mu.
+	pong  []byte // payload of the last ping frame, to be sent back; nil = none
+	final []byte // the close frame of a connection that has ended; nil = it has not
+	bye   *time.Timer
+	gone  bool // Closed was called
 }
 
 // openSocket opens a connection that is WebSocket from the start.
@@ -94,11 +117,8 @@ func (d *dialed) dialSocket(ctx context.Context, sid string) (*clientSocket, err
 		d: d, nc: nc, first: first, deflate: deflate,
 		reader: ws.NewReader(&ws.ReaderConfig{MaxMessage: limit, Client: true, Deflate: deflate}),
 	}
-	context.AfterFunc(d.ctx, func() { _ = nc.Close() }) // Close is how reading and writing are ended
 	if sid != "" {
 		s.stage = stageProbing
-	} else {
-		d.carrier.Store(s)
 	}
 	return s, nil
 }
@@ -132,12 +152,12 @@ func (s *clientSocket) readTo(stage socketStage) error {
 	return nil
 }
 
-// probe tries to move the connection from polling to WebSocket, and is the reader of the socket then.
-// It ends when that fails, which does not harm the connection, or when the connection ends.
+// probe tries to move the connection from polling to WebSocket. It ends when that is done or has failed, which does
+// not harm the connection, or when the connection ends.
 //
 // Protocol: engine.io v4, "Upgrade".
 func (d *dialed) probe() {
-	defer d.exit()
+	defer d.let()
 	ctx, stop := context.WithTimeout(d.ctx, probeLimit)
 	defer stop()
 	s, err := d.dialSocket(ctx, d.hs.SID)
@@ -152,41 +172,159 @@ func (d *dialed) probe() {
 		return
 	}
 	close(d.stopPolls)
+	d.holdPosts()
 	<-d.pollsDone
-	select {
-	case d.switched <- s:
-		s.run()
-	case <-d.ctx.Done():
+	if !d.switchTo(s) {
+		_ = s.nc.Close() // of no use any more
+		return
+	}
+	d.holds.Add(1)
+	s.start()
+}
+
+// switchTo makes the socket the carrier, unless the connection is to end by polling.
+func (d *dialed) switchTo(s *clientSocket) bool {
+	d.mu.Lock()
+	if d.ctx.Err() != nil || d.closing.Load() {
+		d.mu.Unlock()
+		return false
+	}
+	s.lead = true
+	d.carrier.Store(s)
+	d.mu.Unlock()
+	d.release() // polling is over
+	if d.e.upgraded != nil && d.c.enter(d) {
+		defer d.c.leave()
+		defer d.c.recovered("OnUpgrade")
+		d.e.upgraded(d.c)
+	}
+	return true
+}
+
+// start hands the socket to its driver and makes up for what was asked of it before.
+func (s *clientSocket) start() {
+	if loop := s.d.cfg.Loop; loop != nil {
+		s.driven = loop.driver.Add(s.nc, nil, s)
+	} else {
+		s.driven = netpoll.Drive(s.nc, s, netpoll.Config{WriteTimeout: writeLimit})
+	}
+	s.started.Store(true)
+	s.driven.Wake()
+	s.flow()
+	s.mu.Lock()
+	final := s.final != nil
+	s.mu.Unlock()
+	switch {
+	case final:
+		s.driven.CloseAfterFlush(nil, goodbyeLimit)
+	case s.d.closing.Load():
+		s.shut()
 	}
 }
 
-// readSocket ends when the connection ends.
-func (d *dialed) readSocket(s *clientSocket) {
-	defer d.exit()
-	s.run()
+// conn is nil until the driver has the connection.
+func (s *clientSocket) conn() netpoll.Conn {
+	if s.started.Load() {
+		return s.driven
+	}
+	return nil
 }
 
-// run reads until the connection ends.
-func (s *clientSocket) run() {
-	_ = s.nc.SetReadDeadline(time.Time{}) // fails on a closed one only
-	buf := make([]byte, readChunk)
-	for s.d.waitResumed(nil) {
-		n, err := s.nc.Read(buf)
-		if n > 0 {
-			s.d.hear()
-			if err := s.reader.Feed(buf[:n], s); err != nil {
-				s.failed(err)
-				return
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			s.d.lost(ReasonTransportClose, nil)
-			return
-		}
-		if err != nil {
-			s.d.lost(ReasonTransportClose, err)
-			return
-		}
+func (s *clientSocket) wake() {
+	if nc := s.conn(); nc != nil {
+		nc.Wake()
+	}
+}
+
+func (s *clientSocket) writable() bool {
+	nc := s.conn()
+	if nc == nil || !nc.Writable() {
+		return false
+	}
+	s.d.c.mu.Lock()
+	defer s.d.c.mu.Unlock()
+	return s.d.c.q.flights == 0
+}
+
+func (s *clientSocket) flow() {
+	s.flowing.Lock()
+	defer s.flowing.Unlock()
+	nc := s.conn()
+	if nc == nil {
+		return
+	}
+	s.d.c.mu.Lock()
+	paused := s.d.c.paused
+	s.d.c.mu.Unlock()
+	if paused {
+		nc.Pause()
+	} else {
+		nc.Resume()
+	}
+}
+
+// shut: Next gives what is queued and then the close frame.
+func (s *clientSocket) shut() {
+	if nc := s.conn(); nc != nil {
+		nc.CloseAfterFlush(nil, closeLimit)
+	}
+}
+
+// finish sends a close frame, unless one has been sent, and closes; at once if there is no time.
+func (s *clientSocket) finish(code uint16, abrupt bool) {
+	s.mu.Lock()
+	if s.final == nil {
+		s.final = closeFrame(code)
+	}
+	s.mu.Unlock()
+	nc := s.conn()
+	switch {
+	case nc == nil:
+	case abrupt:
+		nc.Close(nil)
+	default:
+		nc.CloseAfterFlush(nil, goodbyeLimit)
+	}
+}
+
+func closeFrame(code uint16) []byte {
+	return ws.AppendMasked(nil, ws.Close, false, maskKey(), ws.ClosePayload(code, ""))
+}
+
+// Data implements netpoll.Handler.
+func (s *clientSocket) Data(p []byte) error {
+	s.d.hear()
+	if !s.d.c.enter(s.d) {
+		return nil // it has ended
+	}
+	s.entered = true // and stays so: Data is all that reads from now on
+	defer s.d.c.leave()
+	defer s.d.c.recovered("OnMessage")
+	if err := s.reader.Feed(p, s); err != nil {
+		s.failed(err)
+	}
+	return nil
+}
+
+// Closed implements netpoll.Handler.
+func (s *clientSocket) Closed(err error) {
+	defer s.d.let()
+	s.reader.Release()
+	s.mu.Lock()
+	s.gone = true
+	if s.bye != nil {
+		s.bye.Stop()
+	}
+	s.mu.Unlock()
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		s.d.lost(ReasonTransportClose, nil)
+	case errors.Is(err, netpoll.ErrWriteTimeout):
+		s.d.lost(ReasonTransportError, err)
+	case errors.Is(err, netpoll.ErrClosed):
+		s.d.lost(ReasonForcedClose, err)
+	default:
+		s.d.lost(ReasonTransportClose, err)
 	}
 }
 
@@ -201,15 +339,24 @@ func (s *clientSocket) failed(err error) {
 		if code == closeNoStatus || code == ws.CodeNormal || code == ws.CodeGoingAway {
 			err = nil
 		}
-		_ = s.writeClose(code) // the peer may be gone
+		s.say(code)
 		s.d.lost(ReasonTransportClose, err)
 	case errors.As(err, &violation):
-		_ = s.writeClose(violation.Code) // the peer may be gone
+		s.say(violation.Code)
 		s.d.lost(ReasonTransportError, err)
 	case errors.Is(err, eio.ErrMalformed):
 		s.d.lost(ReasonParseError, err)
 	default:
 		s.d.lost(ReasonTransportError, err)
+	}
+}
+
+// say chooses the close frame of a connection that is about to end.
+func (s *clientSocket) say(code uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.final == nil {
+		s.final = closeFrame(code)
 	}
 }
 
@@ -227,7 +374,7 @@ func (s *clientSocket) Message(op ws.Op, payload []byte) error {
 	switch s.stage {
 	case stageOpening:
 		s.stage = stageCarrying
-		return s.d.opened(p, transportWebSocket)
+		return s.d.opened(p, s)
 	case stageProbing:
 		if p.Type != eio.Pong || string(p.Data) != string(probeResponse) {
 			return errProbe
@@ -239,7 +386,14 @@ func (s *clientSocket) Message(op ws.Op, payload []byte) error {
 	}
 }
 
+// deliver takes a packet. The goroutine has entered the handler, but in the call of Dial.
 func (s *clientSocket) deliver(p eio.Packet) error {
+	if s.entered {
+		if !s.d.deliver(p) {
+			return errStopped
+		}
+		return nil
+	}
 	if !s.d.c.enter(s.d) {
 		return errStopped
 	}
@@ -253,10 +407,10 @@ func (s *clientSocket) deliver(p eio.Packet) error {
 func (s *clientSocket) Control(op ws.Op, payload []byte) error {
 	switch op {
 	case ws.Ping:
-		s.d.mu.Lock()
-		s.d.wirePong = append([]byte{}, payload...) // of several pings the last is answered: RFC 6455, 5.5.3
-		s.d.mu.Unlock()
-		s.d.wake()
+		s.mu.Lock()
+		s.pong = append([]byte{}, payload...) // of several pings the last is answered: RFC 6455, 5.5.3
+		s.mu.Unlock()
+		s.wake()
 		return nil
 	case ws.Close:
 		code, _ := ws.ParseClose(payload)
@@ -266,32 +420,105 @@ func (s *clientSocket) Control(op ws.Op, payload []byte) error {
 	}
 }
 
-// send writes control packets, a pong frame unless pong is nil, and messages.
-func (s *clientSocket) send(batch []queued, ctl uint8, pong []byte) error {
-	out := s.out[:0]
+// Next implements netpoll.Handler: it gives about writeChunk of what is to be sent, masked.
+func (s *clientSocket) Next(bufs [][]byte) [][]byte {
+	if s.ended {
+		s.putOut()
+		s.over()
+		return bufs
+	}
+	s.mu.Lock()
+	pong, final := s.pong, s.final
+	s.pong = nil
+	s.mu.Unlock()
+	ctl, closing := s.take()
+	if s.at == len(s.batch) && ctl == 0 && pong == nil && final == nil && !closing && !s.lead {
+		s.putOut()
+		return bufs
+	}
+	if s.out == nil {
+		s.out = outBuffers.Get().(*[]byte) //nolint:errcheck // nothing else is put
+	}
+	out := (*s.out)[:0]
+	if s.lead {
+		s.lead = false
+		out = s.appendText(out, eio.Upgrade, nil)
+	}
 	if pong != nil {
 		out = ws.AppendMasked(out, ws.Pong, false, maskKey(), pong)
 	}
-	for _, p := range controlPackets(ctl) {
+	for _, p := range withControl(s.small[:0], ctl) {
 		out = s.appendText(out, p.Type, nil)
 	}
-	for _, it := range batch {
-		out = s.appendMessage(out, it)
-		if len(out) >= writeChunk {
-			if err := s.write(out); err != nil {
-				return err
-			}
-			out = out[:0]
-		}
+	for s.at < len(s.batch) && len(out) < writeChunk && final == nil {
+		out = s.appendMessage(out, s.batch[s.at])
+		s.at++
 	}
-	s.out = out[:0]
-	if cap(out) > 2*writeChunk {
-		s.out = nil
+	if final == nil && closing && s.at == len(s.batch) {
+		final = closeFrame(closeNoStatus)
 	}
-	if len(out) == 0 {
-		return nil
+	if final != nil {
+		out = append(out, final...)
+		s.ended = true
 	}
-	return s.write(out)
+	*s.out = out
+	return append(bufs, out)
+}
+
+// take makes what is queued the batch when the one before is written. closing tells that it is the last one.
+func (s *clientSocket) take() (ctl uint8, closing bool) {
+	if s.at < len(s.batch) {
+		return 0, false
+	}
+	clear(s.batch)
+	s.batch, s.at = s.batch[:0], 0
+	if cap(s.batch) > keepQueue {
+		s.batch = nil
+	}
+	c := s.d.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.q.landed() {
+		c.notifyDrained()
+	}
+	if c.state.Load() == stateClosed {
+		return 0, false
+	}
+	s.batch = append(s.batch, c.q.items...)
+	ctl = c.ctl
+	c.ctl = 0
+	c.q.took()
+	return ctl, c.state.Load() == stateClosing
+}
+
+// over is called when all is written after the close frame. The handler need not wait for the server, which has a
+// little time to answer: closing at once could take back what was just sent.
+func (s *clientSocket) over() {
+	if s.d.c.state.Load() == stateClosing {
+		s.d.c.endAsync(ReasonForcedClose, nil)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bye == nil && !s.gone {
+		s.bye = time.AfterFunc(goodbyeLimit, s.leave)
+	}
+}
+
+// leave ends the time that the server has.
+func (s *clientSocket) leave() { s.driven.Close(nil) } // after over, which is after start
+
+// outBuffers has what sockets write, of *[]byte.
+var outBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// putOut gives the buffer back: idle connections have none.
+func (s *clientSocket) putOut() {
+	if s.out == nil {
+		return
+	}
+	if cap(*s.out) <= 2*writeChunk {
+		outBuffers.Put(s.out)
+	}
+	s.out = nil
 }
 
 func (s *clientSocket) appendMessage(out []byte, it queued) []byte {
@@ -309,12 +536,6 @@ func (s *clientSocket) appendText(out []byte, t eio.Type, data []byte) []byte {
 	var small [16]byte
 	body := eio.AppendText(small[:0], s.d.cfg.Protocol, eio.Packet{Type: t, Data: data})
 	return ws.AppendMasked(out, ws.Text, false, maskKey(), body)
-}
-
-func (s *clientSocket) writePacket(t eio.Type) error { return s.write(s.appendText(nil, t, nil)) }
-
-func (s *clientSocket) writeClose(code uint16) error {
-	return s.write(ws.AppendMasked(nil, ws.Close, false, maskKey(), ws.ClosePayload(code, "")))
 }
 
 func (s *clientSocket) write(p []byte) error {

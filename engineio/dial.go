@@ -41,6 +41,13 @@ type DialConfig struct {
 	Timeout           time.Duration // of the opening; 20 s
 	Queue             SendQueue     // bounds what waits to be sent
 	PerMessageDeflate bool          // offer WebSocket compression
+
+	// Loop drives the WebSocket together with others; nil = a goroutine of its own.
+	Loop *Loop
+
+	// Ended is called once for a connection that Dial gave: when OnClose has returned, the goroutines of the
+	// connection have ended and its WebSocket is closed. It must not block. May be nil.
+	Ended func()
 }
 
 // TransportError is what went wrong with a request or a WebSocket of the client side: why [Dial] failed, or the error
@@ -77,7 +84,8 @@ var (
 )
 
 // Dial opens a connection to rawURL (http, https, ws or wss). OnOpen comes before Dial returns; its request
-// is nil. ctx, with cfg.Timeout, bounds the opening only. The goroutines of the connection end soon after OnClose.
+// is nil. ctx, with cfg.Timeout, bounds the opening only. The goroutines of the connection end soon after OnClose: see
+// DialConfig.Ended. A handler that is an [UpgradeHandler] is told of the upgrade.
 //
 // Errors: what is wrong with the arguments, or *[TransportError].
 //
@@ -101,6 +109,7 @@ func Dial(ctx context.Context, rawURL string, cfg DialConfig, h Handler) (*Conn,
 		return nil, err
 	}
 	d.start(socket)
+	d.let()
 	return d.c, nil
 }
 
@@ -156,13 +165,18 @@ func newDialed(ctx context.Context, rawURL string, cfg DialConfig, h Handler) (*
 	}
 	d := &dialed{
 		cfg: cfg, base: u, client: cfg.HTTPClient,
-		kick: make(chan struct{}, 1), switched: make(chan *clientSocket),
+		posting:   true, // until start
 		stopPolls: make(chan struct{}), pollsDone: make(chan struct{}),
 		e: env{
 			handler: h, queue: cfg.Queue.withDefaults(), start: time.Now(),
 			fault: func(error) {}, // OnClose is told
 		},
 	}
+	d.e.told = func(*Conn) { d.let() }
+	if u, ok := h.(UpgradeHandler); ok {
+		d.e.upgraded = u.OnUpgrade
+	}
+	d.holds.Store(2) // Dial itself, and OnClose
 	if d.client == nil {
 		d.own = ownTransport()
 		d.client = &http.Client{Transport: d.own}
@@ -225,8 +239,8 @@ func (d *dialed) socketOptions() ws.DialOptions {
 	return o
 }
 
-// opened takes the data of the open packet: it makes the Conn and calls OnOpen.
-func (d *dialed) opened(p eio.Packet, first transportName) error {
+// opened takes the open packet: it makes the Conn and calls OnOpen. s is nil when it came by polling.
+func (d *dialed) opened(p eio.Packet, s *clientSocket) error {
 	if p.Type != eio.Open || p.Binary {
 		return errNotOpen
 	}
@@ -240,7 +254,12 @@ func (d *dialed) opened(p eio.Packet, first transportName) error {
 	if d.base.Scheme == "https" {
 		secure = "1"
 	}
-	blob := d.target(string(first), "").RequestURI() + "\n" + d.base.Hostname() + "\n" + secure + "\n"
+	first := transportPolling
+	if s != nil {
+		first = transportWebSocket
+		d.carrier.Store(s)
+	}
+	blob := d.target(first, "").RequestURI() + "\n" + d.base.Hostname() + "\n" + secure + "\n"
 	c := newConn(&d.e, hs.SID, d.cfg.Protocol, blob)
 	c.t = d
 	d.c = c
@@ -248,8 +267,6 @@ func (d *dialed) opened(p eio.Packet, first transportName) error {
 	c.open(nil)
 	return nil
 }
-
-type transportName string
 
 // wantsUpgrade tells whether to move from polling to WebSocket.
 func (d *dialed) wantsUpgrade() bool {

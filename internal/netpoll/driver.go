@@ -11,23 +11,44 @@ import (
 // maxLoops bounds the goroutines that read for many connections, and those that write.
 const maxLoops = 8
 
+// readBuffer is the size in bytes of the buffers for reading when nothing else was asked for.
+const readBuffer = 16 << 10
+
 // New returns a driver. On Linux a few goroutines read and a few write for all plain TCP and Unix connections,
 // which have neither a goroutine nor a buffer while they are idle. Other connections (TLS, pipes, other
 // systems) get a goroutine that reads, and one that writes while there is something to write.
 func New(cfg Config) Driver { return newDriver(cfg) }
 
-func newDriver(cfg Config) *driver {
+func (cfg Config) withDefaults() Config {
 	if cfg.ReadBuffer <= 0 {
-		cfg.ReadBuffer = 16 << 10
+		cfg.ReadBuffer = readBuffer
 	}
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = 10 * time.Second
 	}
-	d := &driver{cfg: cfg}
-	d.buffers.New = func() any {
-		b := make([]byte, cfg.ReadBuffer)
+	return cfg
+}
+
+func newBuffers(size int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		b := make([]byte, size)
 		return &b
-	}
+	}}
+}
+
+// soloBuffers are those of connections without a driver that has others.
+var soloBuffers = newBuffers(readBuffer)
+
+// Drive drives one connection alone, with a goroutine that reads and one that writes while there is something to write.
+// Both end when the connection is closed. cfg.ReadBuffer is of no effect.
+func Drive(nc net.Conn, h Handler, cfg Config) Conn {
+	cfg = cfg.withDefaults()
+	return (&driver{cfg: cfg, buffers: soloBuffers}).Add(nc, nil, h)
+}
+
+func newDriver(cfg Config) *driver {
+	cfg = cfg.withDefaults()
+	d := &driver{cfg: cfg, buffers: newBuffers(cfg.ReadBuffer)}
 	n := min(runtime.GOMAXPROCS(0), maxLoops)
 	for range n {
 		l, err := newLoop(cfg)
@@ -48,8 +69,8 @@ func newDriver(cfg Config) *driver {
 // driver is the Driver of New.
 type driver struct {
 	cfg      Config
-	buffers  sync.Pool // *[]byte of cfg.ReadBuffer bytes
-	loops    []*loop   // none where there is no epoll
+	buffers  *sync.Pool // *[]byte of cfg.ReadBuffer bytes
+	loops    []*loop    // none where there is no epoll
 	flushers []*flusher
 	added    atomic.Uint32  // spreads the connections over loops and flushers
 	shared   sync.WaitGroup // the goroutines of loops and flushers
