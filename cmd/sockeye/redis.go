@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ type redisFlags struct {
 	sub    string // where to subscribe
 	mode   string // pubsub, classic, sharded, streams
 	prefix string
+
+	from, subFrom string // where the URLs come from; default: the flags
 }
 
 // The modes, as they are shown.
@@ -56,7 +59,7 @@ func findRedis(f redisFlags, env func(string) string) (cluster, error) {
 	if strings.ContainsFunc(f.prefix, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return cluster{}, usagef("--redis-prefix has control characters")
 	}
-	from, subFrom := "--redis", "--redis-sub"
+	from, subFrom := cmp.Or(f.from, "--redis"), cmp.Or(f.subFrom, "--redis-sub")
 	if f.url == "" {
 		fallback := fromEnv(env)
 		f.url, from = fallback.url, fallback.from
@@ -150,6 +153,9 @@ func urlFromEnv(env func(string) string, name string) string {
 	port := env(name + "_PORT")
 	if port == "" {
 		port = "6379"
+	}
+	if strings.HasPrefix(port, "tcp://") { // Kubernetes sets REDIS_PORT so for a service of the name redis
+		port = port[strings.LastIndexByte(port, ':')+1:]
 	}
 	u := url.URL{Scheme: "redis", Host: net.JoinHostPort(host, port)}
 	if password := env("REDIS_PASSWORD"); password != "" {

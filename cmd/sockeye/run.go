@@ -23,13 +23,14 @@ const (
 
 // invocation is what the process was started with.
 type invocation struct {
-	args   []string
-	env    func(name string) string
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
+	args    []string
+	env     func(name string) string
+	environ []string // all of it, as "NAME=value"
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
 
-	// For tests: listening is told the address, once; drain is how long clients have to take leave, 0 = drainTime.
+	// For tests: listening is told the address, once; drain is how long clients have to take leave, 0 = drain-timeout.
 	listening func(addr string)
 	drain     time.Duration
 }

@@ -40,11 +40,18 @@ type environment map[string]string
 
 func (e environment) get(name string) string { return e[name] }
 
+func (e environment) all() (pairs []string) {
+	for name, value := range e {
+		pairs = append(pairs, name+"="+value)
+	}
+	return pairs
+}
+
 // command runs to its end.
 func command(t *testing.T, env environment, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs output
-	code = run(t.Context(), invocation{args: args, env: env.get, stdout: &out, stderr: &errs})
+	code = run(t.Context(), invocation{args: args, env: env.get, environ: env.all(), stdout: &out, stderr: &errs})
 	return code, out.String(), errs.String()
 }
 
@@ -61,7 +68,7 @@ func serving(t *testing.T, env environment, args ...string) process {
 	p := process{out: new(output), errors: new(output)}
 	addr, code := make(chan string, 1), make(chan int, 1)
 	in := invocation{
-		args: append([]string{"serve"}, args...), env: env.get, stdout: p.out, stderr: p.errors,
+		args: append([]string{"serve"}, args...), env: env.get, environ: env.all(), stdout: p.out, stderr: p.errors,
 		listening: func(a string) { addr <- a }, drain: 100 * time.Millisecond,
 	}
 	go func() { code <- run(ctx, in) }() // ends when ctx does; stop waits for it

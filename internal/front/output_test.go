@@ -1,4 +1,4 @@
-package serving_test
+package front_test
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package serving
+package front
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ func BasePath(text string) (string, error) {
 		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, func(r rune) bool {
 			return r <= ' ' || r > '~' || strings.ContainsRune(`?#%\"<>{}`, r)
 		}) {
-			return "", fmt.Errorf("serving: %q is no path such as /chat", text)
+			return "", fmt.Errorf("front: %q is no path such as /chat", text)
 		}
 	}
 	return path, nil

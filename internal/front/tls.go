@@ -1,4 +1,4 @@
-package serving
+package front
 
 import (
 	"bytes"
@@ -34,11 +34,11 @@ func (c *Certificate) Reload() (changed bool, err error) {
 	defer c.mu.Unlock()
 	cert, err := os.ReadFile(c.certFile)
 	if err != nil {
-		return false, fmt.Errorf("serving: certificate: %w", err)
+		return false, fmt.Errorf("front: certificate: %w", err)
 	}
 	key, err := os.ReadFile(c.keyFile)
 	if err != nil {
-		return false, fmt.Errorf("serving: certificate: %w", err)
+		return false, fmt.Errorf("front: certificate: %w", err)
 	}
 	if bytes.Equal(cert, c.cert) && bytes.Equal(key, c.key) {
 		return false, nil
@@ -46,7 +46,7 @@ func (c *Certificate) Reload() (changed bool, err error) {
 	c.cert, c.key = cert, key
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return false, fmt.Errorf("serving: certificate: %s and %s: %w", c.certFile, c.keyFile, err)
+		return false, fmt.Errorf("front: certificate: %s and %s: %w", c.certFile, c.keyFile, err)
 	}
 	c.current.Store(&pair)
 	return true, nil

@@ -1,9 +1,9 @@
-// Package serving has what a server for strangers needs around its handler: listening also on a Unix socket, TLS with
+// Package front has what a server for strangers needs around its handler: listening also on a Unix socket, TLS with
 // certificates that are exchanged while it runs, the addresses of clients behind proxies, bounds on plain HTTP
 // connections, a base path, readiness.
 //
 // Not in this package: Socket.IO, and where the settings come from.
-package serving
+package front
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package serving_test
+package front_test
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sockeye-io/sockeye/internal/serving"
+	"github.com/sockeye-io/sockeye/internal/front"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
@@ -25,27 +25,27 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestListen_Unix(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "serving") // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "front") // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // of a test
 	path := filepath.Join(dir, "s")
-	l, err := serving.Listen(t.Context(), "unix:"+path, 0o620)
+	l, err := front.Listen(t.Context(), "unix:"+path, 0o620)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|0o620 {
 		t.Errorf("%v, %v", info, err)
 	}
-	if _, err := serving.Listen(t.Context(), "unix:"+path, 0o600); err == nil || !strings.Contains(err.Error(), "listens") {
+	if _, err := front.Listen(t.Context(), "unix:"+path, 0o600); err == nil || !strings.Contains(err.Error(), "listens") {
 		t.Errorf("a second server: %v", err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // as if it had been killed
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err = serving.Listen(t.Context(), "unix:"+path, 0o600)
+	l, err = front.Listen(t.Context(), "unix:"+path, 0o600)
 	if err != nil {
 		t.Fatalf("after a kill: %v", err)
 	}
@@ -58,7 +58,7 @@ func TestListen_Unix(t *testing.T) {
 	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := serving.Listen(t.Context(), "unix:"+path, 0o600); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := front.Listen(t.Context(), "unix:"+path, 0o600); err == nil || !strings.Contains(err.Error(), "no socket") {
 		t.Errorf("a file: %v", err)
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "precious" {
@@ -102,7 +102,7 @@ func TestCertificate_Reload(t *testing.T) {
 	dir := t.TempDir()
 	first, second := testkit.NewCertificate(t), testkit.NewCertificate(t)
 	certFile, keyFile := write(t, dir, first)
-	c, err := serving.OpenCertificate(certFile, keyFile)
+	c, err := front.OpenCertificate(certFile, keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,14 +163,14 @@ func TestCertificate_Reload(t *testing.T) {
 	if _, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil { // as above
 		t.Error("TLS 1.1 is spoken")
 	}
-	if _, err := serving.OpenCertificate(keyFile, certFile); err == nil {
+	if _, err := front.OpenCertificate(keyFile, certFile); err == nil {
 		t.Error("exchanged files are no fault")
 	}
 }
 
 func TestProxies_Wrap(t *testing.T) {
 	t.Parallel()
-	p, err := serving.ParseProxies([]string{"10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "unix"})
+	p, err := front.ParseProxies([]string{"10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestProxies_Wrap(t *testing.T) {
 		})
 	}
 	for _, bad := range []string{"", "10.0.0.0/33", "10.0.0.1/8", "host", "fe80::1%eth0", "10.0.0.1:80"} {
-		if _, err := serving.ParseProxies([]string{bad}); err == nil {
+		if _, err := front.ParseProxies([]string{bad}); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
@@ -241,7 +241,7 @@ func TestBelow(t *testing.T) {
 		{"/a/b", "/a/b/c", "200 /c "},
 	} {
 		w := httptest.NewRecorder()
-		serving.Below(test.base, h, "/healthz").ServeHTTP(w, httptest.NewRequest(http.MethodGet, test.target, nil))
+		front.Below(test.base, h, "/healthz").ServeHTTP(w, httptest.NewRequest(http.MethodGet, test.target, nil))
 		got := fmt.Sprintf("%d %s", w.Code, w.Body)
 		if w.Code == http.StatusPermanentRedirect {
 			got = "308 " + w.Header().Get("Location")
@@ -251,19 +251,19 @@ func TestBelow(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{"": "", "/": "", "a": "/a", "/a/b/": "/a/b"} {
-		if got, err := serving.BasePath(text); got != want || err != nil {
+		if got, err := front.BasePath(text); got != want || err != nil {
 			t.Errorf("%q is %q, %v", text, got, err)
 		}
 	}
 	for _, bad := range []string{"a//b", "..", "a/./b", "a b", "a?b", "%41", "\u00e4"} {
-		if _, err := serving.BasePath(bad); err == nil {
+		if _, err := front.BasePath(bad); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
 }
 
 // site is a server with a gate.
-func site(t *testing.T, h http.Handler, g *serving.Gate, header time.Duration) (addr string) {
+func site(t *testing.T, h http.Handler, g *front.Gate, header time.Duration) (addr string) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
 	srv.Config.ReadHeaderTimeout = header
@@ -299,7 +299,7 @@ func ended(t *testing.T, c net.Conn) {
 // T15: connections that are too many are closed at once; who goes, or becomes a WebSocket, makes room.
 func TestGate(t *testing.T) {
 	t.Parallel()
-	for name, g := range map[string]*serving.Gate{
+	for name, g := range map[string]*front.Gate{
 		"all":         {Max: 3},
 		"with others": {Max: 5, Others: func() int { return 2 }},
 		"of address":  {PerAddress: 3, Exempt: func(string) bool { return false }},
@@ -333,7 +333,7 @@ func TestGate(t *testing.T) {
 	}
 	t.Run("exempt", func(t *testing.T) {
 		t.Parallel()
-		g := &serving.Gate{PerAddress: 1, Exempt: func(addr string) bool { return strings.HasPrefix(addr, "127.0.0.1:") }}
+		g := &front.Gate{PerAddress: 1, Exempt: func(addr string) bool { return strings.HasPrefix(addr, "127.0.0.1:") }}
 		addr := site(t, http.NotFoundHandler(), g, time.Hour)
 		dial(t, addr)
 		dial(t, addr)
@@ -345,7 +345,7 @@ func TestGate(t *testing.T) {
 func TestTimely(t *testing.T) {
 	t.Parallel()
 	bodies := make(chan error, 10)
-	h := serving.Timely(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := front.Timely(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
 		bodies <- err
 	}), "/socket.io/")
@@ -356,7 +356,7 @@ func TestTimely(t *testing.T) {
 	if err := <-bodies; err != nil {
 		t.Error(err)
 	}
-	if len(rec.set) != 2 || rec.set[0].Before(start.Add(serving.BodyTime+2*time.Second)) || !rec.set[1].IsZero() {
+	if len(rec.set) != 2 || rec.set[0].Before(start.Add(front.BodyTime+2*time.Second)) || !rec.set[1].IsZero() {
 		t.Errorf("deadlines %v", rec.set)
 	}
 	rec = &deadlines{ResponseRecorder: httptest.NewRecorder()}
@@ -381,7 +381,7 @@ func (d *deadlines) SetReadDeadline(t time.Time) error {
 func TestLogged(t *testing.T) {
 	t.Parallel()
 	var log output
-	h := serving.Logged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := front.Logged(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/take" {
 			c, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {

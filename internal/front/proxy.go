@@ -1,4 +1,4 @@
-package serving
+package front
 
 import (
 	"fmt"
@@ -27,12 +27,12 @@ func ParseProxies(list []string) (*Proxies, error) {
 		if err != nil {
 			ip, err := netip.ParseAddr(text)
 			if err != nil || ip.Zone() != "" {
-				return nil, fmt.Errorf("serving: %q is no address, no network such as 10.0.0.0/8, and not unix", text)
+				return nil, fmt.Errorf("front: %q is no address, no network such as 10.0.0.0/8, and not unix", text)
 			}
 			network = netip.PrefixFrom(ip, ip.BitLen())
 		}
 		if network.Masked() != network {
-			return nil, fmt.Errorf("serving: %q has bits behind the network: is it %s?", text, network.Masked())
+			return nil, fmt.Errorf("front: %q has bits behind the network: is it %s?", text, network.Masked())
 		}
 		p.networks = append(p.networks, network)
 	}
