@@ -61,7 +61,7 @@ SIGTERM and SIGINT let clients go to other servers; a second signal ends at once
 			if err != nil {
 				return err
 			}
-			if err := load(in, set, &o, &f); err != nil {
+			if err := loadSettings(in, set, &o, &f); err != nil {
 				return err
 			}
 			switch {
@@ -83,8 +83,8 @@ SIGTERM and SIGINT let clients go to other servers; a second signal ends at once
 	return c
 }
 
-// load reads the settings and makes the checks that concern several of them.
-func load(in invocation, set *settings.Set, o *options, f *serveFlags) error {
+// loadSettings reads the settings and makes the checks that concern several of them.
+func loadSettings(in invocation, set *settings.Set, o *options, f *serveFlags) error {
 	if f.file == "" {
 		f.file = in.env(variables + "CONFIG")
 	}
