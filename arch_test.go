@@ -44,6 +44,7 @@ var imports = map[string][]string{
 	"interop/faults":             {},
 	"interop/protocolserver":     {"", "engineio"},
 	"bench/...":                  {"", "engineio", "adapter", "parser", "redisadapter", "redisadapter/rueidisdriver"},
+	"examples/internal/harness":  {"client", "internal/testkit"},
 	"examples/...":               {"", "engineio", "adapter", "emitter", "parser", "redisadapter", "redisadapter/rueidisdriver"},
 	"internal/eio":               {},
 	"internal/event":             {"parser"},
