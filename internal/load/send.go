@@ -7,21 +7,24 @@ import (
 	"time"
 )
 
+// lateLimit is how long after Config.Duration what was due before may still be sent.
+const lateLimit = 5 * time.Second
+
 // run sends for the time of Config.Duration, or until ctx ends.
 func (w *worker) run(ctx context.Context) {
 	begin := time.Now()
 	beginCPU, _ := usage()
-	ctx, cancel := context.WithTimeout(ctx, w.share.Config.Duration)
+	limited, cancel := context.WithTimeout(ctx, w.share.Config.Duration)
 	defer cancel()
 	w.sending.Store(true)
 	switch {
 	case w.share.Config.Scenario == Idle:
-		<-ctx.Done()
 	case w.share.Config.Rate == 0:
-		w.flood(ctx)
+		w.flood(limited)
 	default:
 		w.pace(ctx)
 	}
+	<-limited.Done()
 	w.sending.Store(false)
 	cpu, _ := usage()
 	w.mu.Lock()
@@ -39,20 +42,20 @@ func (w *worker) flood(ctx context.Context) {
 			c.ask(clock())
 		}
 	}
-	<-ctx.Done()
 }
 
-// pace sends at the rate of the share, by the connections in turn. What is late is sent at once
-// and counts from when it was due.
+// pace sends at the rate of the share, by the connections in turn. What is late is sent at once and counts from when it
+// was due.
 func (w *worker) pace(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, w.share.Config.Duration+lateLimit)
+	defer cancel()
 	var senders []*conn
 	for _, c := range w.ready() {
 		if w.share.Config.Scenario == Echo || c.publishes() {
 			senders = append(senders, c)
 		}
 	}
-	if len(senders) == 0 || w.share.rate() == 0 {
-		<-ctx.Done()
+	if len(senders) == 0 {
 		return
 	}
 	begin, gap := clock(), float64(time.Second)/w.share.rate()
@@ -71,5 +74,4 @@ func (w *worker) pace(ctx context.Context) {
 			c.publish(due)
 		}
 	}
-	<-ctx.Done()
 }
