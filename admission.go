@@ -15,7 +15,8 @@ type Admission struct {
 	Connections int
 
 	// PerAddress bounds those that are open of one address, as Handshake.Address gives it. The addresses of an IPv6
-	// network of 64 bits count as one, and who has no IP address, as over a Unix socket, is not counted.
+	// network of 64 bits count as one. Who has no IP address, as over a Unix socket, is not counted, nor who comes from
+	// this machine: that may be a proxy, with many behind it.
 	PerAddress int
 
 	// Handshakes bounds those that are opened in a second; as many may come at once.

@@ -14,7 +14,8 @@ type Admission struct {
 	Connections int
 
 	// PerAddress bounds those that are open of one address, as [Conn.RemoteAddr] gives it. The addresses of an IPv6
-	// network of 64 bits count as one, and who has no IP address, as over a Unix socket, is not counted.
+	// network of 64 bits count as one. Who has no IP address, as over a Unix socket, is not counted, nor who comes from
+	// this machine: that may be a proxy, with many behind it.
 	PerAddress int
 
 	// Handshakes bounds those that are opened in a second; as many may come at once.
@@ -48,6 +49,9 @@ func network(addr string) (ip netip.Addr, ok bool) {
 		return ip, false
 	}
 	ip = ip.Unmap().WithZone("")
+	if ip.IsLoopback() { // a proxy on this machine, with many behind it
+		return ip, false
+	}
 	if ip.Is6() {
 		p, err := ip.Prefix(64)
 		return p.Addr(), err == nil

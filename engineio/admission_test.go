@@ -70,8 +70,10 @@ func TestAdmission_Refuses(t *testing.T) { // T15
 // Who goes makes room, also for another.
 func TestAdmission_MakesRoom(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Config{Admission: Admission{Connections: 2, PerAddress: 2}})
-	c := s.dial(socketQuery)
+	s := newSite(t, Config{
+		Admission: Admission{Connections: 2, PerAddress: 2}, TrustProxy: func(*http.Request) bool { return true },
+	})
+	c := s.dial(socketQuery, "X-Forwarded-For", "192.0.2.1")
 	c.open()
 	q := s.poll("4")
 	if _, r := s.handshake(socketQuery); r.StatusCode != http.StatusServiceUnavailable {

@@ -25,7 +25,7 @@ type file struct {
 }
 
 func newPage(fromCDN bool) (*page, error) {
-	script, integrity, source := "/socket.io/socket.io.min.js", "", "'self'"
+	script, integrity, source := "socket.io/socket.io.min.js", "", "'self'"
 	if fromCDN {
 		script, integrity, source = clientScript, clientIntegrity, "'self' "+clientScript
 	}

@@ -123,7 +123,7 @@ func TestServer_Client(t *testing.T) {
 		}
 	}
 	_, page := get(t, url+"/", nil)
-	if !strings.Contains(page, `<script src="/socket.io/socket.io.min.js" defer>`) {
+	if !strings.Contains(page, `<script src="socket.io/socket.io.min.js" defer>`) {
 		t.Errorf("page: %s", page)
 	}
 	if _, err := New(Config{ClientDir: t.TempDir()}); !errors.Is(err, fs.ErrNotExist) {

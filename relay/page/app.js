@@ -186,7 +186,8 @@ function start() {
     return;
   }
   $("name").value = me;
-  socket = io();
+  // The page may be served below a path.
+  socket = io({ path: new URL("socket.io/", document.baseURI).pathname });
   socket.on("connect", connected);
   socket.on("disconnect", () => showState(socket.active ? "connecting" : "disconnected"));
   socket.on("connect_error", () => showState(socket.active ? "connecting" : "disconnected"));
