@@ -12,6 +12,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/relay/identity"
+	"github.com/sockeye-io/sockeye/relay/rest"
 )
 
 // Config configures a [Server]. The zero value serves in memory.
@@ -34,6 +35,10 @@ type Config struct {
 
 	// Rooms say what clients may do in which rooms.
 	Rooms Rules
+
+	// REST lets other programs push events and ask who is there, by HTTP under /v1/. Without tokens it is off. Its Logger
+	// is that of this Config if it is nil.
+	REST rest.Config
 
 	// Setup is told of the Socket.IO server before anything is added to it, so that what it adds comes first: connection
 	// middleware such as sessions of HTTP, metrics, other namespaces. nil: nothing is added. An error is that of New.
@@ -70,11 +75,12 @@ type Server struct {
 	identity  identity.Authenticator
 	warning   time.Duration
 	rules     *rules
+	rest      *rest.Handler // nil where it is off
 	log       *slog.Logger
 }
 
-// New connects to the cluster and returns a running server. Errors: a ClientDir without the client, rules
-// that are not as they should be, those of Setup, and those of [sockeye.New].
+// New connects to the cluster and returns a running server. Errors: a ClientDir without the client, rules and a REST
+// interface that are not as they should be, and those of [sockeye.New].
 func New(c Config) (*Server, error) {
 	s := &Server{
 		mux:       http.NewServeMux(),
@@ -131,6 +137,15 @@ func (s *Server) setUp(c Config) error {
 	s.io.Use(s.admit)
 	s.io.OnConnection(s.connected)
 	s.events()
+	if len(c.REST.Tokens) > 0 {
+		if c.REST.Logger == nil {
+			c.REST.Logger = c.Logger
+		}
+		var err error
+		if s.rest, err = rest.New(s.io, c.REST); err != nil {
+			return err
+		}
+	}
 	s.routes()
 	return nil
 }
@@ -139,6 +154,9 @@ func (s *Server) routes() {
 	s.mux.Handle("GET /{$}", s.page)
 	s.mux.Handle("GET /page/", s.page)
 	s.mux.HandleFunc("GET /healthz", s.health)
+	if s.rest != nil {
+		s.mux.Handle("/v1/", s.rest)
+	}
 }
 
 // ServeHTTP serves the page, the client, the health and, under /socket.io/, Socket.IO.
