@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -403,5 +404,52 @@ func TestStats_Recovery(t *testing.T) {
 		if got := b.Stats().Recovery; got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}
+	})
+}
+
+// Observers come and go while sockets do.
+func TestObserve_WhileSocketsComeAndGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	echo(b)
+	b.OfRegexp(regexp.MustCompile(`^/dyn-\d$`))
+	var d diary
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				stop := b.Observe(d.observer())
+				if i == 0 {
+					_ = b.Stats()
+				}
+				stop()
+				runtime.Gosched()
+			}
+		})
+	}
+	for i := range 10 {
+		p, _ := b.connect("/", fmt.Sprintf("/dyn-%d", i%3))
+		if err := b.Emit("all"); err != nil {
+			t.Error(err)
+		}
+		p.want(`2["all"]`)
+		p.quiet()
+		_ = p.conn.Close()
+	}
+	close(done)
+	wg.Wait()
+	testkit.Eventually(t, "the end of all", func() bool {
+		st := b.Stats()
+		n := uint64(0)
+		for _, e := range st.Disconnected {
+			n += e.Count
+		}
+		return n == 20 && st.Connected == 20
 	})
 }

@@ -130,13 +130,13 @@ func (s *Server) Namespaces() iter.Seq[*Namespace] {
 
 func (s *Server) opened() []*Namespace {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	all := make([]*Namespace, 0, len(s.namespaces))
 	for _, n := range s.namespaces {
 		if n.isReady() {
 			all = append(all, n)
 		}
 	}
+	s.mu.RUnlock()
 	slices.SortFunc(all, func(a, b *Namespace) int {
 		if a.name < b.name {
 			return -1
