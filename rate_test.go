@@ -88,8 +88,11 @@ func TestRate_Ends(t *testing.T) {
 func TestRate_Config(t *testing.T) {
 	t.Parallel()
 	for _, c := range []sockeye.Config{
-		{Rate: sockeye.Rate{Messages: -1}}, {Rate: sockeye.Rate{Bytes: -1}}, {Rate: sockeye.Rate{Burst: -1}},
-		{Admission: sockeye.Admission{Pending: -1}}, {Admission: sockeye.Admission{PerAddress: -1}},
+		{Rate: sockeye.Rate{Messages: -1}},
+		{Rate: sockeye.Rate{Bytes: -1}},
+		{Rate: sockeye.Rate{Burst: -1}},
+		{Admission: sockeye.Admission{Pending: -1}},
+		{Admission: sockeye.Admission{PerAddress: -1}},
 	} {
 		if s, err := sockeye.New(c); err == nil {
 			t.Errorf("%+v is accepted", c)

@@ -3,6 +3,8 @@ package metrics_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/metrics"
@@ -26,4 +28,9 @@ func ExampleNew() {
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
 	mux.Handle("/metrics", m.Handler())
+
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	fmt.Println(answer.Code, strings.Contains(answer.Body.String(), `sockeye_sockets{namespace="/"} 0`))
+	// Output: 200 true
 }
