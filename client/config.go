@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"slices"
 	"strings"
@@ -49,11 +50,19 @@ type Config struct {
 	RememberUpgrade  bool // open with WebSocket where that worked before, for this Manager
 
 	// HTTPClient is used for polling, and its transport's TLS configuration, dialer and proxy for WebSocket too where
-	// that is an *http.Transport; cookies of its Jar are sent by both. nil = one of the Manager's own, like
-	// http.DefaultTransport, with the proxy of the environment, to which the next two fields apply.
+	// that is an *http.Transport; cookies of its Jar are kept and sent by both. nil = one of the Manager's own, like
+	// http.DefaultTransport, with the proxy of the environment, to which the next three fields apply.
 	HTTPClient  *http.Client
 	TLS         *tls.Config
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Jar keeps cookies, such as those by which a load balancer finds the server again. nil = one of the Manager's
+	// own. Differs from Node: there are cookies with withCredentials only.
+	Jar http.CookieJar
+
+	// Loop drives the WebSockets of several Managers together: for programs with thousands of them. It is to be closed
+	// after them. nil = a goroutine for each connection.
+	Loop *engineio.Loop
 
 	Timeout           time.Duration // of the opening of a connection; 20 s
 	PerMessageDeflate bool          // offer WebSocket compression
@@ -130,7 +139,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	bad(c.Auth != nil && c.AuthFunc != nil, "Auth and AuthFunc")
 	bad(c.EIO3 && (c.Auth != nil || c.AuthFunc != nil), "Auth, which protocol 4 has not, with EIO3")
-	bad(c.HTTPClient != nil && (c.TLS != nil || c.DialContext != nil), "HTTPClient with TLS or DialContext")
+	bad(c.HTTPClient != nil && (c.TLS != nil || c.DialContext != nil || c.Jar != nil), "HTTPClient with TLS, DialContext or Jar")
 	bad(c.Timeout < 0, "negative Timeout")
 	bad(c.Retries < 0, "negative Retries")
 	bad(c.Queue.MaxBytes < 0 || c.Queue.MaxPackets < 0, "negative Queue")
@@ -216,7 +225,11 @@ func (c Config) client() (*http.Client, *http.Transport) {
 	if c.DialContext != nil {
 		own.DialContext = c.DialContext
 	}
-	return &http.Client{Transport: own}, own
+	jar := c.Jar
+	if jar == nil {
+		jar, _ = cookiejar.New(nil) // without options it cannot fail
+	}
+	return &http.Client{Transport: own, Jar: jar}, own
 }
 
 // engine makes the configuration of a connection that uses the given transports.
@@ -225,6 +238,7 @@ func (m *Manager) engine(transports []string) engineio.DialConfig {
 	d := engineio.DialConfig{
 		Transports: transports, DisableUpgrades: c.DisableUpgrades, Protocol: 4, Path: c.Path, Header: c.Header,
 		HTTPClient: m.http, MaxPayload: c.MaxPayload, Timeout: c.Timeout, PerMessageDeflate: c.PerMessageDeflate,
+		Loop: c.Loop, Ended: m.conns.Done,
 		Queue: engineio.SendQueue{
 			MaxBytes: c.Queue.MaxBytes, MaxPackets: c.Queue.MaxPackets, OnFull: engineio.DropNewest,
 		},

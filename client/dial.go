@@ -83,7 +83,7 @@ func (m *Manager) open(ctx context.Context, transports []string) error {
 	l := &link{m: m, dec: m.cfg.Parser.NewDecoder(m.cfg.Limits, m.cfg.protocol())}
 	if _, err := engineio.Dial(ctx, m.url, m.engine(transports), l); err != nil {
 		if !l.opened {
-			m.conns.Done() // OnClose does it otherwise
+			m.conns.Done() // else the engine does it
 		}
 		return err
 	}

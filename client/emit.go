@@ -13,10 +13,7 @@ import (
 // maxAcks bounds the pending acknowledgements of a socket.
 const maxAcks = 10_000
 
-var (
-	sendPlain  = engineio.SendOptions{}
-	sendForced = engineio.SendOptions{Force: true}
-)
+var sendPlain = engineio.SendOptions{}
 
 // outbound is an event, encoded.
 type outbound struct {
@@ -24,6 +21,12 @@ type outbound struct {
 	bytes  int
 	id     uint64
 	acked  bool // wants an acknowledgement
+	plain  bool // not to be compressed
+}
+
+// forced is how an event is sent beyond the bounds of the queue.
+func (o *outbound) forced() engineio.SendOptions {
+	return engineio.SendOptions{Force: true, NoCompress: o.plain}
 }
 
 // Emit sends an event. It never blocks. While the socket is not connected the event is kept, within Config.Queue, and
@@ -46,12 +49,34 @@ func (s *Socket) EmitContext(ctx context.Context, event string, args ...any) err
 // Node: socket.io-client/lib/socket.ts volatile
 func (s *Socket) Volatile() Sender { return Sender{s: s, volatile: true} }
 
+// Compress gives a Sender whose events are compressed, where Config.PerMessageDeflate is set, or not.
+//
+// Node: socket.io-client/lib/socket.ts compress
+func (s *Socket) Compress(on bool) Sender { return Sender{s: s}.Compress(on) }
+
 // Sender is a socket with flags set. It is an immutable value.
 //
 // Node: socket.io-client/lib/socket.ts flags
 type Sender struct {
 	s        *Socket
 	volatile bool
+	plain    bool
+}
+
+// Volatile is Socket.Volatile beside the flags that are set already.
+//
+// Node: socket.io-client/lib/socket.ts volatile
+func (d Sender) Volatile() Sender {
+	d.volatile = true
+	return d
+}
+
+// Compress is Socket.Compress beside the flags that are set already.
+//
+// Node: socket.io-client/lib/socket.ts compress
+func (d Sender) Compress(on bool) Sender {
+	d.plain = !on
+	return d
 }
 
 // Emit is Socket.Emit with the flags. A volatile event that is dropped is no error.
@@ -91,6 +116,7 @@ func (d Sender) emit(name string, args []any) (try func() error, err error) {
 		if err != nil {
 			return nil, err
 		}
+		r.plain = d.plain
 		try = func() error { return s.enqueue(r) }
 		return try, try()
 	}
@@ -98,6 +124,7 @@ func (d Sender) emit(name string, args []any) (try func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
+	o.plain = d.plain
 	try = func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -132,7 +159,7 @@ func (s *Socket) put(o *outbound, volatile bool) error {
 		return ErrClosed
 	}
 	if s.sess != nil {
-		err := s.link.conn.SendPrepared(engineio.SendOptions{Volatile: volatile}, o.frames...)
+		err := s.link.conn.SendPrepared(engineio.SendOptions{Volatile: volatile, NoCompress: o.plain}, o.frames...)
 		if volatile || !errors.Is(err, engineio.ErrClosed) { // else the socket will be told soon
 			if err = sendError(err); volatile && errors.Is(err, ErrClosed) {
 				return nil
@@ -156,7 +183,7 @@ func (s *Socket) put(o *outbound, volatile bool) error {
 func (s *Socket) flush() {
 	for len(s.buffer) > 0 {
 		o := s.buffer[0]
-		if err := s.link.conn.SendPrepared(sendForced, o.frames...); err != nil {
+		if err := s.link.conn.SendPrepared(o.forced(), o.frames...); err != nil {
 			return // it has ended: the rest is for the next one
 		}
 		s.bytes -= o.bytes

@@ -72,7 +72,14 @@ func (l *link) OnMessage(_ *engineio.Conn, data []byte, binary bool) {
 // OnClose implements engineio.Handler.
 func (l *link) OnClose(_ *engineio.Conn, reason engineio.Reason, err error) {
 	l.m.drop(l, Reason(reason), err)
-	l.m.conns.Done()
+}
+
+// OnUpgrade implements engineio.UpgradeHandler.
+func (l *link) OnUpgrade(*engineio.Conn) {
+	l.m.worked.Store(true)
+	if l.m.own != nil {
+		l.m.own.CloseIdleConnections() // polling is over
+	}
 }
 
 // pause stops reading until there are as many resumes.

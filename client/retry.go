@@ -68,7 +68,7 @@ func (s *Socket) drain() {
 		r.timer = time.AfterFunc(limit, func() { s.expire(r, try) })
 	}
 	// An error means that the connection has ended, of which the socket will be told.
-	_ = s.link.conn.SendPrepared(sendForced, r.frames...)
+	_ = s.link.conn.SendPrepared(r.forced(), r.frames...)
 }
 
 // answered implements sink.

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -17,15 +17,21 @@ const maxErrorBody = 4096
 
 // openPolling does the handshake. What follows the open packet in its answer is delivered.
 func (d *dialed) openPolling(ctx context.Context) error {
-	body, format, err := d.get(ctx, "")
+	body, format, kind, err := d.get(ctx, "")
 	if err != nil {
 		return err
 	}
 	dec := eio.NewDecoder(format, body)
-	if !dec.Next() {
-		return &TransportError{Transport: transportPolling, Status: http.StatusOK, Code: -1, Err: errors.Join(errNotOpen, dec.Err())}
+	err = errNotOpen
+	if dec.Next() {
+		err = d.opened(dec.Packet, nil)
+	} else if dec.Err() != nil {
+		err = fmt.Errorf("%w: %w", errNotOpen, dec.Err())
 	}
-	if err := d.opened(dec.Packet, nil); err != nil {
+	if err != nil {
+		if kind == "text/html" {
+			err = fmt.Errorf("%w: it answers with a page", errNotOpen)
+		}
 		return &TransportError{Transport: transportPolling, Status: http.StatusOK, Code: -1, Err: err}
 	}
 	d.payload(&dec)
@@ -47,7 +53,7 @@ func (d *dialed) pollLoop() {
 		if !d.waitResumed(d.stopPolls) {
 			return
 		}
-		body, format, err := d.get(d.ctx, d.hs.SID)
+		body, format, _, err := d.get(d.ctx, d.hs.SID)
 		if err != nil {
 			d.lost(ReasonTransportError, err)
 			return
@@ -75,11 +81,11 @@ func (d *dialed) payload(dec *eio.Decoder) {
 	}
 }
 
-// get polls once.
-func (d *dialed) get(ctx context.Context, sid string) (body []byte, f eio.Format, err error) {
+// get polls once. kind is the media type of the answer.
+func (d *dialed) get(ctx context.Context, sid string) (body []byte, f eio.Format, kind string, err error) {
 	resp, err := d.do(ctx, http.MethodGet, sid, nil, "")
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, "", err
 	}
 	defer closeBody(resp)
 	var r io.Reader = resp.Body
@@ -90,15 +96,18 @@ func (d *dialed) get(ctx context.Context, sid string) (body []byte, f eio.Format
 		err = errBodyTooLong
 	}
 	if err != nil {
-		return nil, 0, &TransportError{Transport: transportPolling, Status: resp.StatusCode, Code: -1, Err: err}
+		return nil, 0, "", &TransportError{Transport: transportPolling, Status: resp.StatusCode, Code: -1, Err: err}
 	}
-	if d.cfg.Protocol == 4 {
-		return body, eio.V4, nil
+	kind, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type")) // "" will do
+	switch {
+	case d.cfg.Protocol == 4:
+		f = eio.V4
+	case kind == "application/octet-stream":
+		f = eio.V3Binary
+	default:
+		f = eio.V3Text
 	}
-	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "application/octet-stream" {
-		return body, eio.V3Binary, nil
-	}
-	return body, eio.V3Text, nil
+	return body, f, kind, nil
 }
 
 // postLoop sends by polling, and says goodbye. It ends when nothing is left to send, an upgrade takes over, or the
@@ -248,6 +257,9 @@ func (d *dialed) do(ctx context.Context, method, sid string, body []byte, kind s
 // readAnswer finds what an answer says of why it refuses: JSON or, to a WebSocket, text.
 func (e *TransportError) readAnswer(resp *http.Response) {
 	e.Status = resp.StatusCode
+	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode/100 == 3 {
+		e.Err = fmt.Errorf("redirected to %.200q", to)
+	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what can be read of it will do
 	var said struct {
 		Code    *int   `json:"code"`

@@ -100,6 +100,7 @@ func (d *dialed) openSocket(ctx context.Context) (*clientSocket, error) {
 // dialSocket connects. The socket is closed when the connection ends.
 func (d *dialed) dialSocket(ctx context.Context, sid string) (*clientSocket, error) {
 	nc, first, deflate, resp, err := ws.Dial(ctx, d.target(transportWebSocket, sid), d.socketOptions()) //nolint:bodyclose // it is in memory
+	d.keepCookies(resp)
 	if err != nil {
 		refusal := &TransportError{Transport: transportWebSocket, Code: -1, Err: err}
 		if resp != nil {

@@ -32,7 +32,7 @@ type DialConfig struct {
 	Header http.Header // of every request; Host is honored
 
 	// HTTPClient is used for polling; nil = a client of its own. If its Transport is an *http.Transport, WebSocket uses
-	// that one's TLS configuration, dialer and proxy; cookies of its Jar are sent too. Its Timeout must be above the
+	// that one's TLS configuration, dialer and proxy; its Jar keeps cookies of both. Its Timeout must be above the
 	// server's ping interval.
 	HTTPClient *http.Client
 
@@ -79,8 +79,8 @@ func (e *TransportError) Error() string {
 func (e *TransportError) Unwrap() error { return e.Err }
 
 var (
-	errNotOpen     = errors.New("engineio: the server did not open a connection")
-	errBodyTooLong = errors.New("engineio: answer above MaxPayload")
+	errNotOpen     = errors.New("the server did not open a connection")
+	errBodyTooLong = errors.New("answer above MaxPayload")
 )
 
 // Dial opens a connection to rawURL (http, https, ws or wss). OnOpen comes before Dial returns; its request
@@ -228,15 +228,30 @@ func (d *dialed) socketOptions() ws.DialOptions {
 	if o.Header == nil {
 		o.Header = http.Header{}
 	}
-	u := *d.base
-	if host := o.Header.Get("Host"); host != "" {
-		u.Host = host // as the HTTP client does
-	}
 	carrier := http.Request{Header: o.Header}
-	for _, c := range d.client.Jar.Cookies(&u) {
+	for _, c := range d.client.Jar.Cookies(d.site()) {
 		carrier.AddCookie(c)
 	}
 	return o
+}
+
+// keepCookies does for the answer to a WebSocket what the HTTP client does for others.
+func (d *dialed) keepCookies(resp *http.Response) {
+	if resp == nil || d.client.Jar == nil {
+		return
+	}
+	if all := resp.Cookies(); len(all) > 0 {
+		d.client.Jar.SetCookies(d.site(), all)
+	}
+}
+
+// site is what cookies belong to, as for the HTTP client.
+func (d *dialed) site() *url.URL {
+	u := *d.base
+	if host := d.cfg.Header.Get("Host"); host != "" {
+		u.Host = host
+	}
+	return &u
 }
 
 // opened takes the open packet: it makes the Conn and calls OnOpen. s is nil when it came by polling.

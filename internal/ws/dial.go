@@ -37,7 +37,7 @@ type DialOptions struct {
 	// NetDial opens the connection below TLS. nil means a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Proxy gives the http proxy for a request, nil for none. Only its CONNECT method is used.
+	// Proxy gives the http or https proxy for a request, nil for none. Only its CONNECT method is used.
 	Proxy func(r *http.Request) (*url.URL, error)
 }
 
@@ -122,7 +122,7 @@ func connect(ctx context.Context, r *http.Request, o DialOptions) (net.Conn, err
 	}
 	addr := hostPort(r.URL)
 	if proxy != nil {
-		if proxy.Scheme != "http" {
+		if proxy.Scheme != "http" && proxy.Scheme != "https" {
 			return nil, fmt.Errorf("proxy of scheme %q: %w", proxy.Scheme, errors.ErrUnsupported)
 		}
 		return throughProxy(ctx, dial, proxy, addr, r, o)
@@ -131,15 +131,18 @@ func connect(ctx context.Context, r *http.Request, o DialOptions) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return secure(ctx, nc, r, o)
+	return secure(ctx, nc, r.URL, o)
 }
 
 func throughProxy(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error),
 	proxy *url.URL, addr string, r *http.Request, o DialOptions,
 ) (net.Conn, error) {
 	nc, err := dial(ctx, "tcp", hostPort(proxy))
+	if err == nil {
+		nc, err = secure(ctx, nc, proxy, o)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("proxy %s: %w", proxy.Host, err)
 	}
 	c := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
 	if user := proxy.User; user != nil {
@@ -149,18 +152,18 @@ func throughProxy(ctx context.Context, dial func(context.Context, string, string
 	}
 	resp, early, err := exchange(ctx, nc, c) //nolint:bodyclose // what follows is the connection
 	if err == nil && (resp.StatusCode != http.StatusOK || len(early) > 0) {
-		err = fmt.Errorf("proxy answered %s", resp.Status)
+		err = fmt.Errorf("answered %s", resp.Status)
 	}
 	if err != nil {
 		_ = nc.Close() // of no use any more
-		return nil, err
+		return nil, fmt.Errorf("proxy %s: %w", proxy.Host, err)
 	}
-	return secure(ctx, nc, r, o)
+	return secure(ctx, nc, r.URL, o)
 }
 
 // secure does the TLS handshake if the URL wants it. It closes nc when it fails.
-func secure(ctx context.Context, nc net.Conn, r *http.Request, o DialOptions) (net.Conn, error) {
-	if r.URL.Scheme != "https" {
+func secure(ctx context.Context, nc net.Conn, u *url.URL, o DialOptions) (net.Conn, error) {
+	if u.Scheme != "https" {
 		return nc, nil
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -168,7 +171,7 @@ func secure(ctx context.Context, nc net.Conn, r *http.Request, o DialOptions) (n
 		cfg = o.TLS.Clone()
 	}
 	if cfg.ServerName == "" {
-		cfg.ServerName = r.URL.Hostname()
+		cfg.ServerName = u.Hostname()
 	}
 	cfg.NextProtos = []string{"http/1.1"}
 	tc := tls.Client(nc, cfg)
