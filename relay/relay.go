@@ -195,7 +195,9 @@ func (s *Server) Health() error { return s.io.Health() }
 func (s *Server) Conns() int { return s.io.Conns() }
 
 // Drain lets the clients go to other servers: see [sockeye.Server.Drain].
-func (s *Server) Drain(ctx context.Context, spread time.Duration) error { return s.io.Drain(ctx, spread) }
+func (s *Server) Drain(ctx context.Context, spread time.Duration) error {
+	return s.io.Drain(ctx, spread)
+}
 
 // Shutdown refuses new connections and closes the open ones, at most until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error { return s.io.Shutdown(ctx) }
