@@ -18,21 +18,28 @@ import (
 
 func emitCommand(in invocation) *cobra.Command {
 	var o target
+	var d dialFlags
+	var url string
 	var volatile, ack, text bool
 	c := &cobra.Command{
 		Use:   "emit [flags] EVENT [JSON...]",
-		Short: "Send an event to clients of a running cluster",
-		Long: `Send an event to the clients of a running cluster, and return when Redis has accepted it. Flags go before the event.
+		Short: "Send an event to clients of a running cluster, or to a server",
+		Long: `Send an event to the clients of a running cluster, and return when Redis has accepted it. Or, with --url, connect to a
+server as a client does, send it an event, and return when that is sent. Flags go before the event.
 
 Each argument is JSON. One that is not is sent as text, unless it could be JSON that is mistyped: what begins with one of
 { } [ ] " ' + - . , : or a digit must be JSON, and so must every spelling of true, false, null, undefined, NaN and
 Infinity. With --text all arguments are sent as text, as they are.
 
-With --ack it waits for the clients to acknowledge, and prints each acknowledgement as a line: a JSON array of its
-arguments, of clients at Node servers of the first one alone. Bytes are shown as {"base64":"..."}. The exit code is 1 if
-not all have acknowledged.` + targetHelp,
+With --ack it waits for the clients, or the server, to acknowledge, and prints each acknowledgement as a line: a JSON
+array of its arguments, of clients at Node servers of the first one alone. Bytes are shown as {"base64":"..."}. The exit
+code is 1 if not all have acknowledged.
+
+With --url the flags --path, --auth, --protocol, --parser, --ca, --header, --query, --transport and --insecure are as
+those of "sockeye connect", and those of Redis and of rooms have no place.` + targetHelp,
 		Example: `  sockeye emit --redis redis://127.0.0.1:6379 --room lobby news '{"title":"Hello"}' 42
-  sockeye emit --redis redis://127.0.0.1:6379 --ack --timeout 2s ping`,
+  sockeye emit --redis redis://127.0.0.1:6379 --ack --timeout 2s ping
+  sockeye emit --url http://127.0.0.1:3000 --auth '{"token":"abc"}' --ack "chat message" hello`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if parser.Reserved(args[0]) {
@@ -41,6 +48,16 @@ not all have acknowledged.` + targetHelp,
 			values, err := arguments(args[1:], text)
 			if err != nil {
 				return err
+			}
+			if err := oneWay(c, &o); err != nil {
+				return err
+			}
+			if c.Flag("url").Changed {
+				server, err := d.find(url, c.Flag("namespace"), o.timeout)
+				if err != nil {
+					return err
+				}
+				return emission{args[0], values, ack, volatile}.send(c.Context(), in, server)
 			}
 			return o.speak(c.Context(), in, func(ctx context.Context, b emitter.Broadcast) error {
 				if volatile {
@@ -60,6 +77,8 @@ not all have acknowledged.` + targetHelp,
 	f.BoolVar(&volatile, "volatile", false, "drop it for clients that cannot take it at once")
 	f.BoolVar(&ack, "ack", false, "wait for the acknowledgements and print them")
 	f.BoolVar(&text, "text", false, "send all arguments as text")
+	f.StringVar(&url, "url", "", "URL of a server to connect to, with a namespace as its path if there is one")
+	d.register(c)
 	return c
 }
 

@@ -60,13 +60,16 @@ func run(ctx context.Context, in invocation) int {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(in), versionCommand(in),
 		emitCommand(in), socketsCommand(in), roomsCommand(in),
-		joinCommand(in), leaveCommand(in), disconnectCommand(in), decodeCommand(in))
+		joinCommand(in), leaveCommand(in), disconnectCommand(in), decodeCommand(in), connectCommand(in))
 	root.InitDefaultCompletionCmd()
 	checkArgs(root)
 
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
 	}
 	fmt.Fprintf(in.stderr, "sockeye: %v\n", err)
 	if _, ok := errors.AsType[usageError](err); ok {

@@ -16,7 +16,15 @@ import (
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
-func TestMain(m *testing.M) { testkit.Main(m) }
+// commandVariable makes the test binary the command itself, for tests that need a process.
+const commandVariable = "TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(commandVariable) != "" {
+		main()
+	}
+	testkit.Main(m)
+}
 
 // output is a buffer for two goroutines.
 type output struct {
