@@ -94,7 +94,7 @@ func Attach(io *sockeye.Server, o Options) (*Admin, error) {
 		a.features = append(a.features, writing...)
 	}
 	a.features = append(a.features, aggregated)
-	a.teller = newTeller(a.nsp, o.Logger, o.MaxEvents)
+	a.teller = newTeller(a.nsp.Emit, o.Logger, o.MaxEvents)
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.nsp.Use(a.admit)
 	a.nsp.OnConnection(a.connected)

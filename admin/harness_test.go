@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/client"
 	"github.com/sockeye-io/sockeye/engineio"
 	"github.com/sockeye-io/sockeye/internal/testkit"
@@ -37,7 +39,11 @@ func setup(t *testing.T, o Options, configs ...sockeye.Config) *site {
 		c = configs[0]
 	}
 	if c.Hooks.Error == nil {
-		c.Hooks.Error = func(_ context.Context, err error) { t.Errorf("error hook: %v", err) }
+		c.Hooks.Error = func(_ context.Context, err error) {
+			if !errors.Is(err, adapter.ErrClosed) { // what another server sends to one that closes
+				t.Errorf("error hook: %v", err)
+			}
+		}
 	}
 	io, err := sockeye.New(c)
 	if err != nil {
@@ -299,4 +305,13 @@ func (r *rawPeer) all() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.packets)
+}
+
+// plainJSON gives a value as JSON has it, with the keys of objects in order.
+func plainJSON(t *testing.T, v any) (plain any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text2json(t, v)), &plain); err != nil {
+		t.Fatal(err)
+	}
+	return plain
 }

@@ -24,7 +24,7 @@ type told struct {
 
 // teller tells the pages what happens, in order.
 type teller struct {
-	nsp     *sockeye.Namespace
+	emit    func(event string, args ...any) error // to all pages of the cluster
 	log     *slog.Logger
 	queue   chan told
 	rate    int // events in a second; negative = no bound
@@ -32,8 +32,8 @@ type teller struct {
 	dropped atomic.Uint64
 }
 
-func newTeller(nsp *sockeye.Namespace, log *slog.Logger, rate int) *teller {
-	return &teller{nsp: nsp, log: log, queue: make(chan told, maxTold), rate: rate}
+func newTeller(emit func(event string, args ...any) error, log *slog.Logger, rate int) *teller {
+	return &teller{emit: emit, log: log, queue: make(chan told, maxTold), rate: rate}
 }
 
 // tell queues what changes the picture. If there is no room the pages are to get the picture again.
@@ -96,15 +96,9 @@ func (t *teller) run(ctx context.Context) {
 }
 
 func (t *teller) say(e *told) {
-	var err error
 	if e.to != nil {
-		if err = e.to.Emit(e.event, e.args...); err != nil {
-			err = nil // the page is gone, or will be
-		}
-	} else {
-		err = t.nsp.Emit(e.event, e.args...)
-	}
-	if err != nil {
+		_ = e.to.Emit(e.event, e.args...) // an error means that the page is gone, or will be
+	} else if err := t.emit(e.event, e.args...); err != nil {
 		t.log.LogAttrs(context.Background(), slog.LevelWarn, "admin event not told", slog.String("event", e.event), slog.Any("error", err))
 	}
 	if e.then != nil {
