@@ -39,7 +39,7 @@ var imports = map[string][]string{
 	"httpsession":                {"", "redisadapter"},
 	"httpsession/express":        {"httpsession"},
 	"httpsession/scssession":     {"httpsession"},
-	"metrics":                    {"", "engineio", "redisadapter"},
+	"metrics":                    {"", "adapter", "engineio", "redisadapter"},
 	"oteltrace":                  {""},
 	"interop":                    {},
 	"interop/faults":             {},

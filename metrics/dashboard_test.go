@@ -144,3 +144,35 @@ func TestDashboard_Panels(t *testing.T) {
 		}
 	}
 }
+
+// The table beside the dashboard has each metric with its type, labels and help.
+func TestDashboard_Table(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sockeye.Config{Adapter: redisadapter.PubSub(redistest.NewHub().Driver(), redisadapter.PubSubOptions{})},
+		metrics.Options{Events: []string{"x"}})
+	text := b.scrape()
+	page, err := os.ReadFile("../deploy/grafana/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "|---|---|---|---|\n")
+	rows := 0
+	for _, m := range regexp.MustCompile(`(?m)^# HELP (sockeye_\S+) (.*)\n# TYPE \S+ (\S+)\n\S+?(?:\{(.*)\})? `).FindAllStringSubmatch(text, -1) {
+		var labels []string
+		for _, l := range regexp.MustCompile(`([a-z]+)="`).FindAllStringSubmatch(m[4], -1) {
+			if l[1] != "le" {
+				labels = append(labels, "`"+l[1]+"`")
+			}
+		}
+		if len(labels) == 0 {
+			labels = []string{"-"}
+		}
+		rows++
+		if row := "| `" + m[1] + "` | " + m[3] + " | " + strings.Join(labels, ", ") + " | " + m[2] + " |\n"; !strings.Contains(table, row) {
+			t.Errorf("the table needs the row\n%s", row)
+		}
+	}
+	if n := strings.Count(table, "\n"); n != rows || rows < 30 {
+		t.Errorf("%d rows for %d metrics", n, rows)
+	}
+}

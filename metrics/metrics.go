@@ -12,11 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
-// Options configure [New]. The zero value is a registry of its own, which has the metrics of the Go runtime and the
-// process too.
+// Options configure [New]. The zero value is a registry of its own, which has the metrics of the Go runtime, the
+// process and its build too.
 type Options struct {
 	// Registerer takes the metrics. nil: a registry of their own.
 	Registerer prometheus.Registerer
@@ -26,7 +27,7 @@ type Options struct {
 
 	// Adapter is what Config.Adapter has. Those of redisadapter have counters of their own; of others, as of nil, only
 	// the health is told.
-	Adapter any
+	Adapter adapter.Cluster
 
 	// Events are the events of clients whose handlers are timed, each under its name. Default none.
 	Events []string
@@ -135,7 +136,10 @@ func (m *Metrics) histograms(o Options) error {
 func (m *Metrics) register(labels prometheus.Labels) error {
 	if m.reg == nil {
 		own := prometheus.NewRegistry()
-		own.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		own.MustRegister(
+			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+			collectors.NewBuildInfoCollector(),
+		)
 		m.reg = own
 	}
 	gather, gathers := m.reg.(prometheus.Gatherer)
