@@ -41,7 +41,7 @@ func New(m *scs.SessionManager) (*Backend, error) {
 	if _, ok := m.Store.(interface{ watching() }); ok {
 		return nil, errors.New("scssession: the SessionManager has a Backend already")
 	}
-	w := &watched{inner: m.Store, ended: func(context.Context, string) {}}
+	w := &watched{inner: m.Store, codec: m.Codec, ended: func(context.Context, string) {}}
 	w.ours, _ = m.Store.(*Store)
 	m.Store = w
 	_, plain := w.inner.(scs.IterableStore)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 
 	"github.com/alexedwards/scs/v2"
 
@@ -146,35 +145,15 @@ func (r *record) copyTo(other *record, keys []string) {
 	}
 }
 
-func union(a, b []string) []string {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// change is what is not as it was read.
-type change struct {
-	keys     []string
-	deadline bool
-}
-
-func (c change) any() bool { return len(c.keys) > 0 || c.deadline }
-
 // changed compares with what was read.
 func (r *record) changed() (change, error) {
-	deadline, was, err := r.b.m.Codec.Decode(r.was.data)
+	was, err := decode(r.b.m.Codec, r.was.data)
 	if err != nil {
-		return change{}, fmt.Errorf("scssession: read a session: %w", err)
+		return change{}, err
 	}
-	var old []string
-	for k := range was {
-		old = append(old, k)
+	now := content{r.b.m.Deadline(r.in), make(map[string]any)}
+	for _, k := range r.b.m.Keys(r.in) {
+		now.values[k] = r.b.m.Get(r.in, k)
 	}
-	c := change{deadline: !deadline.Equal(r.b.m.Deadline(r.in))}
-	for _, k := range union(old, r.b.m.Keys(r.in)) {
-		if !reflect.DeepEqual(was[k], r.b.m.Get(r.in, k)) {
-			c.keys = append(c.keys, k)
-		}
-	}
-	return c, nil
+	return now.changed(was), nil
 }

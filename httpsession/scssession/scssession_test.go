@@ -47,6 +47,7 @@ func within(t *testing.T) context.Context {
 type app struct {
 	t       *testing.T
 	manager *scs.SessionManager
+	around  func(next http.Handler) http.Handler
 	io      *sockeye.Server
 	url     string
 }
@@ -63,6 +64,7 @@ func newApp(t *testing.T, store scs.Store, cluster adapter.Cluster, hash bool) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.around = backend.LoadAndSave
 	sessions, err := httpsession.New(backend, httpsession.Config{CheckInterval: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +153,7 @@ func (a *app) get(path string, cookie *http.Cookie) (string, *http.Cookie) {
 		r.AddCookie(cookie)
 	}
 	w := httptest.NewRecorder()
-	a.manager.LoadAndSave(a.pages()).ServeHTTP(w, r)
+	a.around(a.pages()).ServeHTTP(w, r)
 	res := w.Result()
 	if err := res.Body.Close(); err != nil {
 		a.t.Error(err)
@@ -386,6 +388,91 @@ func TestRecord_Conflicts(t *testing.T) {
 		if _, err := b.Load(t.Context(), ref); !errors.Is(err, httpsession.ErrNoSession) {
 			t.Errorf("it lives again: %v", err)
 		}
+	}
+}
+
+// A request undoes nothing that was written while it was under way, and brings no session back.
+func TestBackend_LoadAndSave(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		page      func(m *scs.SessionManager, ctx context.Context)
+		meanwhile func(r httpsession.Record) error // nil ends the session
+		want      map[string]int                   // nil is that there is none
+		commits   bool                             // whether the page writes in between, too
+		idle      time.Duration
+	}{
+		{
+			"reads only", func(*scs.SessionManager, context.Context) {},
+			func(r httpsession.Record) error { return r.Set("a", 2) }, map[string]int{"a": 2, "b": 1}, false, time.Hour,
+		},
+		{
+			"another key", func(m *scs.SessionManager, ctx context.Context) { m.Put(ctx, "b", 7); m.Put(ctx, "c", 8) },
+			func(r httpsession.Record) error { return errors.Join(r.Set("a", 2), r.Set("b", 3)) },
+			map[string]int{"a": 2, "b": 7, "c": 8}, false, 0,
+		},
+		{
+			"twice", func(m *scs.SessionManager, ctx context.Context) { m.Put(ctx, "b", 7) },
+			func(r httpsession.Record) error { return errors.Join(r.Set("a", 2), r.Set("d", 4)) },
+			map[string]int{"a": 2, "b": 7, "d": 4, "e": 5}, true, time.Hour,
+		},
+		{
+			"removes", func(m *scs.SessionManager, ctx context.Context) { m.Remove(ctx, "b") },
+			func(r httpsession.Record) error { return r.Set("a", 2) }, map[string]int{"a": 2}, false, time.Hour,
+		},
+		{"logout meanwhile", func(m *scs.SessionManager, ctx context.Context) { m.Put(ctx, "b", 7) }, nil, nil, false, time.Hour},
+		{"logout meanwhile, only read", func(*scs.SessionManager, context.Context) {}, nil, nil, false, time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := newManager()
+			m.IdleTimeout = c.idle
+			m.Store = scssession.NewStore(httpsession.NewMemory())
+			b, ref := load(t, m, map[string]any{"a": 1, "b": 1})
+			page := b.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if c.meanwhile == nil {
+					if err := b.Delete(t.Context(), ref); err != nil {
+						t.Error(err)
+					}
+				} else {
+					rec := read(t, b, ref)
+					if err := errors.Join(c.meanwhile(rec), rec.Save(t.Context(), false)); err != nil {
+						t.Error(err)
+					}
+				}
+				c.page(m, r.Context())
+				if c.commits {
+					if _, _, err := m.Commit(r.Context()); err != nil {
+						t.Error(err)
+					}
+					m.Put(r.Context(), "e", 5)
+				}
+			}))
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+			r.AddCookie(&http.Cookie{Name: m.Cookie.Name, Value: ref.Token})
+			w := httptest.NewRecorder()
+			page.ServeHTTP(w, r)
+			if w.Code != http.StatusOK {
+				t.Errorf("%d: %s", w.Code, w.Body)
+			}
+			rec, err := b.Load(t.Context(), ref)
+			if c.want == nil {
+				if !errors.Is(err, httpsession.ErrNoSession) {
+					t.Errorf("it lives: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range []string{"a", "b", "c", "d", "e"} {
+				var n int
+				_, err := rec.Get(key, &n)
+				if err != nil || n != c.want[key] {
+					t.Errorf("%s is %d, %v; want %d", key, n, err, c.want[key])
+				}
+			}
+		})
 	}
 }
 

@@ -75,6 +75,7 @@ func (s *Store) DeleteCtx(ctx context.Context, token string) error { return s.s.
 type watched struct {
 	inner scs.Store
 	ours  *Store // inner, if it is one
+	codec scs.Codec
 	ended func(ctx context.Context, token string)
 }
 
@@ -107,10 +108,12 @@ func (w *watched) Delete(token string) error {
 	return w.DeleteCtx(ctx, token)
 }
 
-// attempt is in the context of a handler of a socket: what was read.
+// attempt is in the context of a handler of a socket, or of a page: what was read.
 type attempt struct {
+	page  bool
 	key   string // in the store
-	data  []byte
+	base  []byte // what the page has read or written
+	data  []byte // what is in the store, so far as is known
 	found bool
 }
 
@@ -120,7 +123,7 @@ type attemptKey struct{}
 func (w *watched) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	b, found, err := w.find(ctx, token)
 	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-		a.key, a.data, a.found = token, b, found && err == nil
+		a.key, a.base, a.data, a.found = token, b, b, found && err == nil
 	}
 	return b, found, err
 }
@@ -132,14 +135,20 @@ func (w *watched) find(ctx context.Context, token string) ([]byte, bool, error) 
 	return w.inner.Find(token)
 }
 
-// CommitCtx implements scs.CtxStore. For a handler of a socket the error is httpsession.ErrConflict if others have written the
+// CommitCtx implements scs.CtxStore. For pages see Backend.LoadAndSave. For a handler of a socket the error is httpsession.ErrConflict if others have written the
 // session, httpsession.ErrNoSession if it has ended.
 func (w *watched) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
 	a, ok := ctx.Value(attemptKey{}).(*attempt)
-	if !ok || a.key != token {
+	if !ok || a.key != token || a.page && (!a.found || w.ours == nil) {
 		return w.commit(ctx, token, b, expiry)
 	}
 	ttl := time.Until(expiry)
+	if a.page && ttl > 0 {
+		return w.commitPage(ctx, a, b, ttl)
+	}
+	if a.page {
+		return w.remove(ctx, token)
+	}
 	if ttl <= 0 {
 		return httpsession.ErrNoSession
 	}
