@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -190,7 +189,7 @@ func missed(got sockeye.Replies, err error) (sockeye.Replies, *missing, *problem
 		return nil, nil, failed(err)
 	}
 	return got, &missing{
-		Sockets: slices.Clone(lack.MissingSockets[:min(len(lack.MissingSockets), maxMissing)]),
+		Sockets: append([]string{}, lack.MissingSockets[:min(len(lack.MissingSockets), maxMissing)]...),
 		Servers: append([]string{}, lack.MissingServers...), SilentServers: lack.SilentServers,
 	}, nil
 }

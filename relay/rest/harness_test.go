@@ -281,6 +281,9 @@ func document(t *testing.T) *openapi3.T {
 
 func (n *node) conforms(req *http.Request, body string, res *http.Response, answer []byte) {
 	n.t.Helper()
+	if req.Method == http.MethodHead {
+		return // it is what GET is, without a body
+	}
 	doc := document(n.t)
 	_, pattern := n.h.mux.Handler(req)
 	item := doc.Paths.Value(pattern)
