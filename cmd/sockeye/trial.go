@@ -58,6 +58,9 @@ func tryCluster(ctx context.Context, in invocation, set *settings.Set, o options
 	errs := make([]error, n)
 	var group sync.WaitGroup
 	for i := range n {
+		if ctx.Err() != nil { // one of them could not start
+			break
+		}
 		one := o
 		one.addr = net.JoinHostPort(host, "0")
 		if first != 0 {
