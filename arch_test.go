@@ -46,7 +46,7 @@ var imports = map[string][]string{
 	"interop/protocolserver":     {"", "engineio"},
 	"bench/...":                  {"", "engineio", "adapter", "parser", "redisadapter", "redisadapter/rueidisdriver"},
 	"examples/internal/harness":  {"client", "internal/testkit"},
-	"examples/...":               {"", "engineio", "adapter", "emitter", "httpsession", "httpsession/scssession", "parser", "redisadapter", "redisadapter/rueidisdriver"},
+	"examples/...":               {"", "admin", "client", "presence", "engineio", "adapter", "emitter", "httpsession", "httpsession/scssession", "parser", "redisadapter", "redisadapter/rueidisdriver"},
 	"internal/eio":               {},
 	"internal/event":             {"parser"},
 	"internal/js":                {"internal/jsonscan"},

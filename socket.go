@@ -128,7 +128,8 @@ func (s *Socket) Data() any {
 	return s.data
 }
 
-// SetData sets the data of the socket. v must not be changed afterwards.
+// SetData sets the data of the socket. v must not be changed afterwards. Node servers of a cluster, which want objects, get
+// what is none as the entry "_value" of one.
 //
 // Node: socket.io/lib/socket.ts data
 func (s *Socket) SetData(v any) {

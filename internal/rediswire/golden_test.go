@@ -477,8 +477,8 @@ func TestAppendFetchResponse_Objects(t *testing.T) {
 	}{
 		"absent":  {parser.Arg{}, `{}`},
 		"null":    {parser.Value(nil), `{}`},
-		"string":  {parser.Value("x"), `{"value":"x"}`},
-		"number":  {parser.Value(1), `{"value":1}`},
+		"string":  {parser.Value("x"), `{"_value":"x"}`},
+		"number":  {parser.Value(1), `{"_value":1}`},
 		"array":   {parser.Value([]int{1}), `[1]`},
 		"object":  {parser.Value(map[string]any{"a": []byte{1}}), `{"a":{"type":"Buffer","data":[1]}}`},
 		"channel": {parser.Value(make(chan int)), `{}`},
@@ -487,6 +487,19 @@ func TestAppendFetchResponse_Objects(t *testing.T) {
 		got := string(AppendFetchResponse(nil, &Request{ID: "i"}, []adapter.Remote{{ID: "s", Data: c.data}}))
 		if got != start+c.want+"}]}" {
 			t.Errorf("%s: %s", name, got)
+		}
+		r, err := ParseResponse([]byte(got))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		sockets, _, err := r.Remotes()
+		if err != nil || len(sockets) != 1 {
+			t.Fatal(name, sockets, err)
+		}
+		// What is wrapped is unwrapped.
+		back, err := sockets[0].Data.AppendJSON(nil)
+		if plain := strings.TrimSuffix(strings.TrimPrefix(c.want, `{"_value":`), "}"); strings.HasPrefix(c.want, `{"_value"`) && string(back) != plain {
+			t.Errorf("%s came back as %s, %v", name, back, err)
 		}
 	}
 	h := adapter.Handshake{Headers: map[string][]string{

@@ -95,7 +95,26 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// objectArg writes a as an object or array. Where it is something else, it is wrapped as the entry "value" of one, or
+// wrapKey is the one entry of an object that stands for data that is none: Node servers want objects.
+const wrapKey = "_value"
+
+// dataOf gives the data that objectArg has written.
+func dataOf(v value) value {
+	c, ok := v.object()
+	if !ok {
+		return v
+	}
+	key, inner, ok := c.field()
+	if !ok || string(key) != wrapKey {
+		return v
+	}
+	if _, _, more := c.field(); more {
+		return v
+	}
+	return inner
+}
+
+// objectArg writes a as an object or array. Where it is something else, it is wrapped as the entry wrapKey of one, or
 // left out without wrap; null and what cannot be written become an empty object.
 func (w *writer) objectArg(a parser.Arg, wrap bool) {
 	arg := writer{json: w.json, dates: w.dates, text: w.text}
@@ -113,7 +132,7 @@ func (w *writer) objectArg(a parser.Arg, wrap bool) {
 		w.b = append(w.b, arg.b...)
 	case wrap && !v.missing():
 		w.object(1)
-		w.key("value")
+		w.key(wrapKey)
 		w.b = append(w.b, arg.b...)
 		w.endObject()
 	default:
@@ -152,7 +171,7 @@ func readRemote(v value) (r adapter.Remote, err error) {
 		case "rooms":
 			r.Rooms, _, err = v.names("rooms")
 		case "data":
-			r.Data = v.optionalArg()
+			r.Data = dataOf(v).optionalArg()
 		case "handshake":
 			r.Handshake, err = readHandshake(v)
 		}
