@@ -60,7 +60,8 @@ func run(ctx context.Context, in invocation) int {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(in), versionCommand(in),
 		emitCommand(in), socketsCommand(in), roomsCommand(in),
-		joinCommand(in), leaveCommand(in), disconnectCommand(in), decodeCommand(in), connectCommand(in))
+		joinCommand(in), leaveCommand(in), disconnectCommand(in), decodeCommand(in), connectCommand(in),
+		benchCommand(in), benchWorkerCommand(in))
 	root.InitDefaultCompletionCmd()
 	checkArgs(root)
 

@@ -128,7 +128,7 @@ func TestTranscript_Cluster(t *testing.T) {
 // TestHelp_Examples: each command has two examples at least, and they are in its help.
 func TestHelp_Examples(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"serve", "emit", "sockets", "rooms", "join", "leave", "disconnect", "decode", "connect"} {
+	for _, name := range []string{"serve", "emit", "sockets", "rooms", "join", "leave", "disconnect", "decode", "connect", "bench"} {
 		code, out, errs := command(t, nil, name, "--help")
 		_, examples, _ := strings.Cut(out, "\nExamples:\n")
 		examples, _, _ = strings.Cut(examples, "\n\n")

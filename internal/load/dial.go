@@ -86,7 +86,7 @@ func (w *worker) dialConfig(index int) (engineio.DialConfig, string) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	d := engineio.DialConfig{
-		Protocol: cfg.EIO, Path: cfg.Path, Header: cfg.Header, HTTPClient: hc, Timeout: cfg.Timeout,
+		Protocol: cfg.EIO, Path: cfg.Path, Header: cfg.Header, HTTPClient: hc, Timeout: cfg.Timeout, Loop: w.loop,
 		// What does not fit is not sent, and counted. A connection that cannot keep up is not a lost one.
 		Queue: engineio.SendQueue{MaxBytes: 8<<20 + 4*cfg.Payload, MaxPackets: 2 * maxPending, OnFull: engineio.DropNewest},
 	}

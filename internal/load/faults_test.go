@@ -54,7 +54,9 @@ func TestRun_Failed(t *testing.T) {
 		"no namespace":    {v.url, func(c *Config) { c.Namespace = "/none" }, 0, "refused by the server: Invalid namespace"},
 		"name":            {"http://nobody.invalid", func(*Config) {}, 0, "name cannot be resolved"},
 		"no join": {
-			v.url, func(c *Config) { c.Scenario, c.Rooms, c.Rate, c.Join, c.Timeout = Fanout, 1, 1, "message", testkit.Scale(time.Second) }, 0,
+			v.url, func(c *Config) {
+				c.Scenario, c.Rooms, c.Rate, c.Join, c.Timeout = Fanout, 1, 1, "message", testkit.Scale(time.Second)
+			}, 0,
 			"no acknowledgement of joining a room",
 		},
 		"refused to join": {

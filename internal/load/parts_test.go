@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -131,6 +132,7 @@ func TestReason(t *testing.T) {
 		{status(400, "Bad request"), "status 400: Bad request"},
 		{status(0, ""), "engineio: websocket: x"},
 		{context.DeadlineExceeded, "timeout"},
+		{&engineio.TransportError{Err: &url.Error{Op: "Get", URL: "http://h/?k=secret", Err: errors.New("odd")}}, "odd"},
 		{context.Canceled, "interrupted"},
 		{&net.DNSError{IsNotFound: true}, "name cannot be resolved"},
 		{refusal(parser.Value(map[string]string{"message": "a\x1b[31mb\n"})), "refused by the server: a [31mb "},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"syscall"
@@ -113,6 +114,9 @@ func reason(err error) string {
 		return "interrupted"
 	case errors.As(err, &certificate):
 		return short("certificate: " + certificate.Err.Error())
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the URL, which may have secrets
 	}
 	return short(err.Error())
 }

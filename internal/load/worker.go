@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sockeye-io/sockeye/engineio"
 	"github.com/sockeye-io/sockeye/parser"
 	"github.com/sockeye-io/sockeye/parser/msgpack"
 )
@@ -19,6 +20,7 @@ type worker struct {
 	revision int // of the protocol of Socket.IO
 	codec    parser.Parser
 	targets  []target
+	loop     *engineio.Loop
 	connect  []byte // the packet
 	payload  []parser.Arg
 	mark     []byte // what a payload begins with
@@ -66,7 +68,11 @@ func newWorker(s share) (*worker, error) {
 	if err := w.aim(); err != nil {
 		return nil, err
 	}
-	return w, w.prepare()
+	if err := w.prepare(); err != nil {
+		return nil, err
+	}
+	w.loop = engineio.NewLoop()
+	return w, nil
 }
 
 // lost counts a connection that was ready and is gone.
@@ -157,20 +163,23 @@ func (w *worker) ready() []*conn {
 // closeLimit is how long a server has to take part in the end of connections.
 const closeLimit = 3 * time.Second
 
-// close takes leave of the server. Connections that it does not let go end a little later by themselves.
+// close takes leave of the server. Connections that it does not let go end without.
 func (w *worker) close(ctx context.Context) {
 	for _, c := range w.ready() {
 		c.close()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
 	defer cancel()
+	defer func() {
+		w.release()
+		_ = w.loop.Close() // always nil
+	}()
 	closed := make(chan struct{})
 	go w.awaitClosed(closed)
 	select {
 	case <-closed:
 	case <-ctx.Done():
 	}
-	w.release()
 }
 
 // awaitClosed ends when all connections are closed: they end by their own limits at the latest.
