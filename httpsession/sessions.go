@@ -16,7 +16,8 @@ import (
 // Config says how sockets have sessions. The zero value is ready.
 type Config struct {
 	// Anonymous lets sockets in whose request names no session, or one that has ended, or has a cookie that is not valid. Without
-	// it they are refused, all in the same way.
+	// it they are refused, all in the same way. A socket keeps the session that it has connected with: the page of somebody who has
+	// logged in since connects again.
 	Anonymous bool
 
 	// Refusal is what a client without a session gets; nil has the message "unauthorized". One whose session cannot be read, since

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -492,6 +495,83 @@ func TestSessions_NotFetched(t *testing.T) {
 	}
 	if want := []string{sockets[0].ID, httpsession.Room(ref.Key)}; !reflect.DeepEqual(sockets[0].Rooms, want) {
 		t.Errorf("rooms %v, want %v", sockets[0].Rooms, want)
+	}
+}
+
+// Who knows a key has the session: it is in no text and no log.
+func TestRef_Hides(t *testing.T) {
+	t.Parallel()
+	ref := httpsession.Ref{Key: "key-of-a-session", Token: "token-of-a-session"}
+	var logged strings.Builder
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", slog.Any("session", ref))
+	text, err := json.Marshal(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{
+		logged.String(), string(text), ref.String(), fmt.Sprint(ref), fmt.Sprintf("%v %+v %#v %s %q", ref, ref, ref, ref, ref), httpsession.Room(ref.Key),
+	} {
+		if strings.Contains(s, "-of-a-session") || s == "" {
+			t.Errorf("%q tells the session", s)
+		}
+	}
+	// As a Node program computes it.
+	if got, want := httpsession.Room("abc"), "sockeye-session:ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"; got != want {
+		t.Errorf("room %s, want %s", got, want)
+	}
+}
+
+// Namespaces that have the sessions end with them, those of the same connection too.
+func TestSessions_Namespaces(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, parts{config: httpsession.Config{CheckInterval: -1}})
+	s.handlers()
+	parent := s.io.OfRegexp(regexp.MustCompile("^/dynamic-"))
+	s.sessions.UseParent(parent)
+	who := func(ctx context.Context, m *sockeye.Message) error {
+		v, _, err := name.Get(ctx)
+		if err != nil {
+			return err
+		}
+		return m.Ack(v)
+	}
+	parent.On("name", sockeye.HandlerFunc(who))
+	s.sessions.Use(s.io.Of("/more"))
+	s.io.Of("/more").On("name", sockeye.HandlerFunc(who))
+	c, ref := s.login(map[string]any{"name": "ann"})
+	for _, namespaces := range [][]string{{"/dynamic-1"}, {"/more"}, {"/", "/dynamic-1", "/more"}} {
+		m, err := client.New(s.url, client.Config{Header: withCookie(c), Reconnect: client.Reconnect{Disabled: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []*visitor
+		for _, n := range namespaces {
+			v := &visitor{Socket: m.Socket(n), t: t, gone: make(chan client.Reason, 1)}
+			v.OnDisconnect(func(r client.Reason, _ error) { v.gone <- r })
+			if err := v.Connect(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			if got := v.ask("name"); got != "ann" {
+				t.Errorf("%s: name %v", n, got)
+			}
+			all = append(all, v)
+		}
+		if err := s.sessions.Disconnect(within(t), ref.Key); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range all {
+			select {
+			case <-v.gone:
+			case <-within(t).Done():
+				t.Fatalf("%v: still connected", namespaces)
+			}
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.backend.Load(t.Context(), ref); err != nil { // Disconnect is no logout
+		t.Error(err)
 	}
 }
 

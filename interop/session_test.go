@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/httpsession"
 	"github.com/sockeye-io/sockeye/httpsession/express"
 	"github.com/sockeye-io/sockeye/internal/testkit"
@@ -49,9 +49,7 @@ func openShop(t *testing.T, app obj, config express.Config) *shop {
 		s.prefix = p
 	}
 	options := obj{"url": s.redis.URL()}
-	for k, v := range app {
-		options[k] = v
-	}
+	maps.Copy(options, app)
 	var at struct{ Port int }
 	startPeer(t, "express.mjs").do("start", options, &at)
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", at.Port)
@@ -79,10 +77,10 @@ func (s *shop) serve(d driver, config express.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cluster adapter.Cluster = redisadapter.PubSub(d, redisadapter.PubSubOptions{})
-	server, err := sockeye.New(sockeye.Config{Adapter: cluster, Hooks: sockeye.Hooks{Error: func(_ context.Context, err error) {
-		t.Errorf("hook: %v", err)
-	}}})
+	server, err := sockeye.New(sockeye.Config{
+		Adapter: redisadapter.PubSub(d, redisadapter.PubSubOptions{}),
+		Hooks:   sockeye.Hooks{Error: func(_ context.Context, err error) { t.Errorf("hook: %v", err) }},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -309,6 +309,45 @@ func TestBackend_EndsAcrossTheCluster(t *testing.T) {
 	}
 }
 
+// With Config.Lazy a handler that wants the session asks for it.
+func TestSession_Lazy(t *testing.T) {
+	t.Parallel()
+	m := newManager()
+	b, ref := load(t, m, map[string]any{"name": "ann"})
+	sessions, err := httpsession.New(b, httpsession.Config{Lazy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	io, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions.Use(io.Of("/"))
+	web := httptest.NewServer(io)
+	t.Cleanup(func() {
+		if err := errors.Join(io.Close(), sessions.Close()); err != nil {
+			t.Error(err)
+		}
+		web.Close()
+	})
+	io.On("get", sockeye.HandlerFunc(func(ctx context.Context, msg *sockeye.Message) error {
+		ctx, err := httpsession.From(ctx).Context(ctx)
+		if err != nil {
+			return err
+		}
+		derived, cancel := context.WithCancel(ctx) // as a context of its own
+		defer cancel()
+		if sockeye.SocketFrom(derived) == nil || httpsession.From(derived) == nil {
+			t.Error("the context has lost its values")
+		}
+		return msg.Ack(m.GetString(derived, "name"))
+	}))
+	a := &app{t: t, manager: m, io: io, url: web.URL}
+	if got := a.visit(&http.Cookie{Name: m.Cookie.Name, Value: ref.Token}, "websocket").ask("get", ""); got != "ann" {
+		t.Errorf("name %q", got)
+	}
+}
+
 // load makes a session in a manager and reads it by a Backend.
 func load(t *testing.T, m *scs.SessionManager, values map[string]any) (*scssession.Backend, httpsession.Ref) {
 	t.Helper()
@@ -404,21 +443,27 @@ func TestBackend_LoadAndSave(t *testing.T) {
 	}{
 		{
 			"reads only", func(*scs.SessionManager, context.Context) {},
-			func(r httpsession.Record) error { return r.Set("a", 2) }, map[string]int{"a": 2, "b": 1}, false, time.Hour,
+			func(r httpsession.Record) error { return r.Set("a", 2) },
+			map[string]int{"a": 2, "b": 1},
+			false, time.Hour,
 		},
 		{
 			"another key", func(m *scs.SessionManager, ctx context.Context) { m.Put(ctx, "b", 7); m.Put(ctx, "c", 8) },
 			func(r httpsession.Record) error { return errors.Join(r.Set("a", 2), r.Set("b", 3)) },
-			map[string]int{"a": 2, "b": 7, "c": 8}, false, 0,
+			map[string]int{"a": 2, "b": 7, "c": 8},
+			false, 0,
 		},
 		{
 			"twice", func(m *scs.SessionManager, ctx context.Context) { m.Put(ctx, "b", 7) },
 			func(r httpsession.Record) error { return errors.Join(r.Set("a", 2), r.Set("d", 4)) },
-			map[string]int{"a": 2, "b": 7, "d": 4, "e": 5}, true, time.Hour,
+			map[string]int{"a": 2, "b": 7, "d": 4, "e": 5},
+			true, time.Hour,
 		},
 		{
 			"removes", func(m *scs.SessionManager, ctx context.Context) { m.Remove(ctx, "b") },
-			func(r httpsession.Record) error { return r.Set("a", 2) }, map[string]int{"a": 2}, false, time.Hour,
+			func(r httpsession.Record) error { return r.Set("a", 2) },
+			map[string]int{"a": 2},
+			false, time.Hour,
 		},
 		{"logout meanwhile", func(m *scs.SessionManager, ctx context.Context) { m.Put(ctx, "b", 7) }, nil, nil, false, time.Hour},
 		{"logout meanwhile, only read", func(*scs.SessionManager, context.Context) {}, nil, nil, false, time.Hour},
