@@ -238,6 +238,9 @@ func (p *Presence) UsersInRoom(ctx context.Context, room, after string, n int) (
 		err = partial(ctx, err)
 	}
 	page := Page{Users: users}
+	if users == nil {
+		page.Users = []User{} // as JSON an empty list
+	}
 	if len(users) > n {
 		page.Users = users[:n]
 		page.Next = users[n-1].ID

@@ -16,7 +16,7 @@ nodes=()
 for port in 700{0..5}; do
   mkdir "$tmp/$port"
   redis-server --port "$port" --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 2000 \
-    --save '' --appendonly no --dir "$tmp/$port" >"$tmp/$port/log" &
+    --repl-diskless-sync-delay 0 --save '' --appendonly no --dir "$tmp/$port" >"$tmp/$port/log" &
   nodes+=("127.0.0.1:$port")
 done
 for node in "${nodes[@]}"; do
@@ -24,6 +24,9 @@ for node in "${nodes[@]}"; do
 done
 redis-cli --cluster create "${nodes[@]}" --cluster-replicas 1 --cluster-yes >"$tmp/create"
 until redis-cli -p 7000 cluster info | grep -q cluster_state:ok; do sleep 0.1; done
+for port in 700{0..5}; do # a replica that has no copy yet cannot take over
+  until redis-cli -p "$port" info replication | grep -qE 'role:master|master_link_status:up'; do sleep 0.1; done
+done
 for i in 0 1 2; do
   "$tmp/server" -addr "127.0.0.1:300$i" -redis redis+cluster://127.0.0.1:7000,127.0.0.1:7001,127.0.0.1:7002 &
 done
