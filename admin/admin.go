@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,7 +209,7 @@ func (a *Admin) beginSession(ctx context.Context, s *sockeye.Socket) string {
 
 func (a *Admin) config() config {
 	if a.verbose.Load() {
-		return config{append(a.features[:len(a.features):len(a.features)], allEvents)}
+		return config{append(slices.Clip(a.features), allEvents)}
 	}
 	return config{a.features}
 }
@@ -228,11 +230,7 @@ func (a *Admin) userOf(s *sockeye.Socket) string {
 func (a *Admin) here() map[*sockeye.Socket]ticket {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := make(map[*sockeye.Socket]ticket, len(a.pages))
-	for s, t := range a.pages {
-		all[s] = t
-	}
-	return all
+	return maps.Clone(a.pages)
 }
 
 // tell is the goroutine that tells the pages. It ends with Close.

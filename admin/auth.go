@@ -67,7 +67,7 @@ type ticket struct {
 
 func newAuthenticator(o *Options) (*authenticator, error) {
 	a := &authenticator{
-		store: o.Store, sessions: newTries(maxSessions, tryWindow), tries: newTries(maxTries, tryWindow),
+		store: o.Store, sessions: newTries(maxSessions), tries: newTries(maxTries),
 		turns: make(chan struct{}, 2), log: o.Logger,
 	}
 	cost := bcrypt.MinCost

@@ -135,7 +135,7 @@ func hostname() string {
 }
 
 // validate reports all faults of options that have their defaults.
-func (o *Options) validate() error {
+func (o Options) validate() error {
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("admin: options: "+format, args...))

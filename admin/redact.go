@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,26 +51,46 @@ func (r redactor) hides(name string) bool {
 	return false
 }
 
+// Bounds on what is shown of a request.
+const (
+	maxFields = 100  // headers, and query parameters
+	maxField  = 1024 // bytes of one, and of the URL
+)
+
 // headers gives headers as Node has them: with lower-case names, and one value each.
 func (r redactor) headers(h http.Header) map[string]string {
-	shown := make(map[string]string, len(h))
+	shown := make(map[string]string, min(len(h), maxFields))
 	for name, values := range h {
-		if r.hides(name) {
-			shown[strings.ToLower(name)] = redacted
-			continue
+		if len(shown) == maxFields {
+			break
 		}
-		shown[strings.ToLower(name)] = strings.Join(values, ", ")
+		value := redacted
+		if !r.hides(name) {
+			value = clip(strings.Join(values, ", "))
+		}
+		shown[clip(strings.ToLower(name))] = value
 	}
 	return shown
 }
 
+// clip shortens what is long.
+func clip(s string) string {
+	if len(s) <= maxField {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxField], "") + fmt.Sprintf("[%d bytes]", len(s))
+}
+
 func (r redactor) query(q map[string]string) map[string]string {
-	shown := make(map[string]string, len(q))
+	shown := make(map[string]string, min(len(q), maxFields))
 	for name, value := range q {
+		if len(shown) == maxFields {
+			break
+		}
 		if r.hides(name) {
 			value = redacted
 		}
-		shown[name] = value
+		shown[clip(name)] = clip(value)
 	}
 	return shown
 }
@@ -78,7 +99,7 @@ func (r redactor) query(q map[string]string) map[string]string {
 func (r redactor) url(target string) string {
 	path, query, ok := strings.Cut(target, "?")
 	if !ok {
-		return target
+		return clip(target)
 	}
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
@@ -88,5 +109,5 @@ func (r redactor) url(target string) string {
 			pairs[i] = name + "=" + redacted
 		}
 	}
-	return path + "?" + strings.Join(pairs, "&")
+	return clip(path + "?" + strings.Join(pairs, "&"))
 }

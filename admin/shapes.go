@@ -25,6 +25,8 @@ type socketInfo struct {
 	Data      parser.Arg    `json:"data"`
 	Handshake handshakeInfo `json:"handshake"`
 	Rooms     []string      `json:"rooms"`
+
+	local *sockeye.Socket // nil for one of another server
 }
 
 type handshakeInfo struct {
@@ -54,7 +56,7 @@ func (a *Admin) local(s *sockeye.Socket) socketInfo {
 	data, _ := dataOf(s.Data())
 	return socketInfo{
 		ID: s.ID(), ClientID: s.ClientID(), Transport: s.Transport(), NSP: s.Namespace().Name(), Data: data,
-		Handshake: a.handshake(s.Handshake()), Rooms: notNil(s.Rooms()),
+		Handshake: a.handshake(s.Handshake()), Rooms: notNil(s.Rooms()), local: s,
 	}
 }
 
@@ -93,7 +95,7 @@ func dataOf(v any) (shown parser.Arg, of adminData) {
 	}
 	plain, err := parser.Value(v).Any()
 	if err != nil {
-		return parser.Value(map[string]string{"error": "cannot be encoded"}), of
+		return parser.Value(map[string]string{"...": "[cannot be encoded]"}), of
 	}
 	fields, ok := plain.(map[string]any)
 	if !ok {
@@ -107,7 +109,11 @@ func dataOf(v any) (shown parser.Arg, of adminData) {
 		of.Transport, _ = private["transport"].(string)
 	}
 	delete(fields, dataKey)
-	return show(parser.Value(fields)), of
+	b, err := parser.Value(fields).AppendMsgpack(nil)
+	if err != nil || len(b) > maxShown {
+		return parser.Value(map[string]string{"...": fmt.Sprintf("[%d bytes]", len(b))}), of
+	}
+	return parser.RawMsgpack(b), of
 }
 
 // withAdminData gives the data of a socket as other servers get it, so that they can show its transport and client.

@@ -2,11 +2,13 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/client"
 	"github.com/sockeye-io/sockeye/parser"
@@ -118,8 +120,8 @@ func TestDataOf(t *testing.T) {
 		"that of another":   {parser.RawJSON([]byte(`{"_admin":{"clientId":"abcdefghijkl","transport":"polling"}}`)), `{}`, of},
 		"another _admin":    {map[string]any{"_admin": "x", "b": true}, `{"b":true}`, adminData{}},
 		"wrong types in it": {map[string]any{"_admin": map[string]any{"clientId": 1, "transport": nil}}, `{}`, adminData{}},
-		"not to be encoded": {func() {}, `{"error":"cannot be encoded"}`, adminData{}},
-		"too big":           {map[string]string{"x": strings.Repeat("x", maxShown)}, `"[16390 bytes]"`, adminData{}},
+		"not to be encoded": {func() {}, `{"...":"[cannot be encoded]"}`, adminData{}},
+		"too big":           {map[string]string{"x": strings.Repeat("x", maxShown)}, `{"...":"[16390 bytes]"}`, adminData{}},
 	} {
 		got, of := dataOf(c.v)
 		b, err := got.AppendJSON(nil)
@@ -189,6 +191,45 @@ func TestEventArgs(t *testing.T) {
 		t.Errorf("%d arguments", len(many))
 	}
 	same(t, "the last", many[65], "[36 more]")
+}
+
+// A client cannot make the list of sockets so long that pages cannot take it.
+func TestShapes_Bounded(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("\u00e9", maxField)
+	r := newRedactor(nil)
+	h, q := http.Header{}, map[string]string{}
+	for i := range 2 * maxFields {
+		h.Set(fmt.Sprint("X-", i), long)
+		q[fmt.Sprint(i, long)] = long
+	}
+	for name, fields := range map[string]map[string]string{"headers": r.headers(h), "query": r.query(q)} {
+		if len(fields) != maxFields {
+			t.Errorf("%s: %d", name, len(fields))
+		}
+		for k, v := range fields {
+			if len(k) > maxField+20 || !strings.HasSuffix(v, "[2048 bytes]") || len(v) > maxField+20 || !utf8.ValidString(k+v) {
+				t.Fatalf("%s: %q is %q", name, k, v)
+			}
+		}
+	}
+	if got := r.url("/" + long); len(got) > maxField+20 {
+		t.Errorf("url %q", got)
+	}
+	sockets := make([]socketInfo, 1000)
+	if n := listed(sockets); n != maxList {
+		t.Errorf("%d sockets at once", n)
+	}
+	for i := range sockets {
+		sockets[i].Rooms = []string{strings.Repeat("x", maxListBytes/10)}
+	}
+	if n := listed(sockets); n != 9 {
+		t.Errorf("%d long sockets at once", n)
+	}
+	sockets[0].Rooms = []string{strings.Repeat("x", 2*maxListBytes)}
+	if n := listed(sockets); n != 1 {
+		t.Errorf("%d sockets at once, the first too long", n)
+	}
 }
 
 // A moment is a date in both encodings.

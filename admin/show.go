@@ -7,14 +7,18 @@ import (
 	"slices"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/parser"
 )
 
 // changed is the event by which servers ask each other to show their pages everything again. Node servers do not
 // listen to it.
 const changed = "sockeye:admin:changed"
 
-// maxList bounds the sockets that all_sockets carries. Others follow one by one, so that a page takes them at its pace.
-const maxList = 200
+// Bounds on what all_sockets carries. Other sockets follow one by one, so that a page takes them at its pace.
+const (
+	maxList      = 200
+	maxListBytes = 256 << 10
+)
 
 // show begins to show everything to a page, where each socket is told of.
 func (a *Admin) show(s *sockeye.Socket) {
@@ -33,15 +37,31 @@ func (a *Admin) showAll(s *sockeye.Socket) {
 	if err != nil {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "admin list of sockets is not complete", slog.Any("error", err))
 	}
-	rest := sockets[min(len(sockets), maxList):]
-	if s.EmitContext(ctx, "all_sockets", sockets[:len(sockets)-len(rest)]) != nil {
+	n := listed(sockets)
+	if s.EmitContext(ctx, "all_sockets", sockets[:n]) != nil {
 		return // the page is gone, or takes nothing
 	}
+	rest := sockets[n:]
 	for i := range rest {
+		if l := rest[i].local; l != nil && !l.Connected() {
+			continue // which the page has been told
+		}
 		if s.EmitContext(ctx, "socket_connected", &rest[i], date(rest[i].since())) != nil {
 			return
 		}
 	}
+}
+
+// listed is how many sockets all_sockets carries.
+func listed(sockets []socketInfo) int {
+	bytes := 0
+	for i := range sockets {
+		b, err := parser.Value(&sockets[i]).AppendMsgpack(nil)
+		if bytes += len(b); err != nil || i == maxList || i > 0 && bytes > maxListBytes {
+			return i
+		}
+	}
+	return len(sockets)
 }
 
 // find gives all sockets of the cluster; those of this server where there are too many. What cannot be had in time is
@@ -65,7 +85,9 @@ func (a *Admin) find(ctx context.Context) ([]socketInfo, error) {
 		sockets, e := n.All().FetchSockets(ctx)
 		err = errors.Join(err, e)
 		for _, r := range sockets {
-			all = append(all, a.remote(n.Name(), r))
+			info := a.remote(n.Name(), r)
+			info.local, _ = n.Socket(r.ID)
+			all = append(all, info)
 		}
 	}
 	return all, err

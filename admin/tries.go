@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// tries bounds how often each client address may try something within a window of time. It knows at most maxTried
+// tries bounds how often each client address may try something within tryWindow. It knows at most maxTried
 // addresses; the one that was quiet for longest is forgotten first. How much all together can try is bounded by whoever
 // does the work.
 type tries struct {
-	most   int
-	window time.Duration
+	most int
 
 	mu    sync.Mutex
 	byKey map[netip.Prefix]*list.Element
@@ -26,8 +25,8 @@ type tried struct {
 
 const maxTried = 10_000
 
-func newTries(most int, window time.Duration) *tries {
-	return &tries{most: most, window: window, byKey: make(map[netip.Prefix]*list.Element), order: list.New()}
+func newTries(most int) *tries {
+	return &tries{most: most, byKey: make(map[netip.Prefix]*list.Element), order: list.New()}
 }
 
 // network is what counts as one client: an address of IPv4, and 64 bits of one of IPv6, of which one customer has all.
@@ -60,11 +59,11 @@ func (t *tries) begin(addr string, now time.Time) (wait time.Duration) {
 		t.byKey[key] = e
 	}
 	d, _ := e.Value.(*tried)
-	for len(d.at) > 0 && now.Sub(d.at[0]) >= t.window {
+	for len(d.at) > 0 && now.Sub(d.at[0]) >= tryWindow {
 		d.at = d.at[1:]
 	}
 	if len(d.at) >= t.most {
-		return t.window - now.Sub(d.at[0])
+		return tryWindow - now.Sub(d.at[0])
 	}
 	d.at = append(d.at, now)
 	t.order.MoveToBack(e)

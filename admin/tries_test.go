@@ -8,7 +8,7 @@ import (
 
 func TestTries_Window(t *testing.T) {
 	t.Parallel()
-	tr := newTries(5, time.Minute)
+	tr := newTries(5)
 	now := time.Unix(1000, 0)
 	for i := range 5 {
 		if wait := tr.begin("192.0.2.1", now.Add(time.Duration(i)*time.Second)); wait != 0 {
@@ -34,7 +34,7 @@ func TestTries_Window(t *testing.T) {
 
 func TestTries_Undo(t *testing.T) {
 	t.Parallel()
-	tr := newTries(1, time.Minute)
+	tr := newTries(1)
 	now := time.Unix(1000, 0)
 	for range 3 {
 		if wait := tr.begin("::1", now); wait != 0 {
@@ -73,7 +73,7 @@ func TestTries_Networks(t *testing.T) {
 // Addresses that are not of one client push out those that were quiet for longest, and take no more room.
 func TestTries_Bound(t *testing.T) {
 	t.Parallel()
-	tr := newTries(1, time.Minute)
+	tr := newTries(1)
 	now := time.Unix(1000, 0)
 	for i := range 3 * maxTried {
 		tr.begin(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), now)
