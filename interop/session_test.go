@@ -34,6 +34,7 @@ type shop struct {
 	backends []*express.Backend
 	store    httpsession.Store
 	prefix   string
+	check    time.Duration // how often our servers ask which sessions have ended
 }
 
 // driver is what our servers reach Redis by: the cluster is on it, and the sessions.
@@ -47,6 +48,10 @@ func openShop(t *testing.T, app obj, config express.Config) *shop {
 	s := &shop{t: t, redis: testkit.StartRedis(t), prefix: "sess:"}
 	if p, ok := app["prefix"].(string); ok {
 		s.prefix = p
+	}
+	s.check = 200 * time.Millisecond
+	if app["check"] != nil {
+		s.check = -1
 	}
 	options := obj{"url": s.redis.URL()}
 	maps.Copy(options, app)
@@ -73,7 +78,7 @@ func (s *shop) serve(d driver, config express.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sessions, err := httpsession.New(b, httpsession.Config{CheckInterval: 200 * time.Millisecond})
+	sessions, err := httpsession.New(b, httpsession.Config{CheckInterval: s.check})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +248,24 @@ func TestSession_Express(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSession_ExpressTells: an Express application that has an emitter ends the sockets of a session itself.
+func TestSession_ExpressTells(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, obj{"tell": true, "session": obj{"secret": newSecret}, "check": -1}, express.Config{Secrets: []string{newSecret}})
+	clients := startPeer(t, "client.mjs")
+	ann, bob := s.login("ann"), s.login("bob")
+	one, two := s.visit(clients, "one", 0, ann, "websocket"), s.visit(clients, "two", 1, ann, "websocket")
+	stays := s.visit(clients, "stays", 1, bob, "websocket")
+	for _, c := range []socket{one, two, stays} {
+		c.connected()
+	}
+	s.page(http.MethodPost, "/logout", ann, nil)
+	for _, c := range []socket{one, two} {
+		same(t, c.name+" is disconnected", c.wait("disconnect", 1), list{"io server disconnect"})
+	}
+	same(t, "the other session", stays.call("who"), list{"bob"})
 }
 
 // TestSession_ExpressOptions: other names, lifetimes and secrets than the usual ones, and sessions that we make.

@@ -1,7 +1,10 @@
 // An Express application with express-session and connect-redis, driven by commands (see lines.mjs). Options of "start":
-// url (of Redis), store (9, 7 or 6: the generation of connect-redis), prefix, ttl, session (of express-session).
+// url (of Redis), store (9, 7 or 6: the generation of connect-redis), prefix, ttl, session (of express-session), tell (whether a
+// logout tells the servers of sockets at once).
+import { createHash } from "node:crypto";
 import express from "express";
 import session from "express-session";
+import { Emitter } from "@socket.io/redis-emitter";
 import { RedisStore as Store9 } from "connect-redis";
 import Store7 from "connect-redis-v7";
 import store6 from "connect-redis-v6";
@@ -39,7 +42,15 @@ serve({
         res.json({ id: req.sessionID });
       }),
     );
-    app.post("/logout", (req, res, next) => req.session.destroy((err) => (err ? next(err) : res.json({}))));
+    const emitter = o.tell && new Emitter(await client4({ url: o.url }).connect());
+    app.post("/logout", (req, res, next) => {
+      const hash = createHash("sha256").update(req.sessionID).digest("base64url");
+      req.session.destroy((err) => {
+        if (err) return next(err);
+        emitter?.in("sockeye-session:" + hash).disconnectSockets(true);
+        res.json({});
+      });
+    });
     const http = app.listen(0, "127.0.0.1");
     await new Promise((resolve) => http.once("listening", resolve));
     return { port: http.address().port };
