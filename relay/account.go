@@ -53,12 +53,10 @@ func (a *account) who() identity.User {
 // MarshalJSON gives the profile.
 func (a *account) MarshalJSON() ([]byte, error) { return json.Marshal(a.profile()) }
 
-// rename gives the name that was there before.
-func (a *account) rename(name string) (before string) {
+func (a *account) rename(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	before, a.name = a.name, name
-	return before
+	a.name = name
 }
 
 const (

@@ -111,8 +111,15 @@ func TestRules_Faults(t *testing.T) {
 	_, err := compile(Rules{
 		Default: "all", Everyone: Claimed,
 		List: []Rule{
-			{Rooms: ""}, {Rooms: "{user"}, {Rooms: "a}"}, {Rooms: "{}"}, {Rooms: "{a*}"}, {Rooms: strings.Repeat("a*", 9)},
-			{Rooms: strings.Repeat("x", 513)}, {Rooms: "ok", Join: "anyone"}, {Rooms: "ok", Publish: "Any"},
+			{Rooms: ""},
+			{Rooms: "{user"},
+			{Rooms: "a}"},
+			{Rooms: "{}"},
+			{Rooms: "{a*}"},
+			{Rooms: strings.Repeat("a*", 9)},
+			{Rooms: strings.Repeat("x", 513)},
+			{Rooms: "ok", Join: "anyone"},
+			{Rooms: "ok", Publish: "Any"},
 		},
 	}, false)
 	if err == nil {

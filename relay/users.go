@@ -153,8 +153,7 @@ func (s *Server) renew(ctx context.Context, sock *sockeye.Socket, m *sockeye.Mes
 	}
 	u, err := r.Renew(ctx, req.Token)
 	if err != nil {
-		var ierr *identity.Error
-		if errors.As(err, &ierr) {
+		if ierr, ok := errors.AsType[*identity.Error](err); ok {
 			return nil, &refusal{ierr.Code, ierr.Message}
 		}
 		return nil, err

@@ -127,8 +127,7 @@ func newJWT(t testing.TB, c JWTConfig) *JWT {
 
 // code is that of an error, "" for none.
 func code(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	if err != nil {
@@ -308,13 +307,16 @@ func TestJWT_User(t *testing.T) {
 		want   User
 	}{
 		{
-			"usual", JWTConfig{}, claimsOf{"rooms": []string{"a", "b:*"}, "name": "Ann", "org": "red", "team": []any{1, "two"}, "o": claimsOf{}, "f": 1.5, "b": true},
+			"usual",
+			JWTConfig{},
+			claimsOf{"rooms": []string{"a", "b:*"}, "name": "Ann", "org": "red", "team": []any{1, "two"}, "o": claimsOf{}, "f": 1.5, "b": true},
 			User{ID: "ann", Name: "Ann", Rooms: []string{"a", "b:*"}, Claims: map[string][]string{"sub": {"ann"}, "name": {"Ann"}, "org": {"red"}, "team": {"1", "two"}}, Expires: end},
 		},
 		{"one room", JWTConfig{}, claimsOf{"rooms": "a"}, User{ID: "ann", Rooms: []string{"a"}, Claims: map[string][]string{"sub": {"ann"}}, Expires: end}},
 		{"rooms of another kind", JWTConfig{}, claimsOf{"rooms": claimsOf{"a": 1}}, User{ID: "ann", Claims: map[string][]string{"sub": {"ann"}}, Expires: end}},
 		{
-			"other names", JWTConfig{UserClaim: "uid", RoomsClaim: "/x~1y/rooms", NameClaim: "/profile/name"},
+			"other names",
+			JWTConfig{UserClaim: "uid", RoomsClaim: "/x~1y/rooms", NameClaim: "/profile/name"},
 			claimsOf{"uid": 7, "x/y": claimsOf{"rooms": []string{"c"}}, "profile": claimsOf{"name": "Ann"}},
 			User{ID: "7", Name: "Ann", Rooms: []string{"c"}, Claims: map[string][]string{"sub": {"ann"}, "uid": {"7"}}, Expires: end},
 		},

@@ -32,10 +32,10 @@ func argument(raw jsontext.Value, pointer string) (any, *problem) {
 		return parser.RawJSON(raw), nil
 	}
 	d := jsontext.NewDecoder(bytes.NewReader(raw))
-	switch raw.Kind() {
-	case jsontext.KindBeginArray:
+	if raw.Kind() == jsontext.KindBeginArray {
 		return arrayOf(d, pointer)
-	case jsontext.KindBeginObject:
+	}
+	if raw.Kind() == jsontext.KindBeginObject {
 		return objectOf(d, pointer)
 	}
 	return parser.RawJSON(raw), nil // a string that has the name in it

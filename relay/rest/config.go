@@ -143,7 +143,7 @@ func (t *token) may(s Scope) bool { return len(t.scopes) == 0 || slices.Contains
 
 func checkTokens(all []Token) ([]token, error) {
 	var faults []error
-	var tokens []token
+	tokens := make([]token, 0, len(all))
 	for i, t := range all {
 		fault := func(text string) { faults = append(faults, fmt.Errorf("rest: token %d: %s", i+1, text)) }
 		c := token{name: t.Name, scopes: slices.Clone(t.Scopes)}

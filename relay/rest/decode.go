@@ -45,12 +45,10 @@ func decode(b []byte, v any) *problem {
 	if err == nil {
 		return nil
 	}
-	var meaning *json.SemanticError
-	if errors.As(err, &meaning) {
+	if meaning, ok := errors.AsType[*json.SemanticError](err); ok {
 		return invalid(string(meaning.JSONPointer), explain(meaning))
 	}
-	var syntax *jsontext.SyntacticError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		detail := "not JSON at byte " + strconv.FormatInt(syntax.ByteOffset, 10)
 		if errors.Is(err, jsontext.ErrDuplicateName) {
 			detail = "a name is there twice"

@@ -149,11 +149,11 @@ type missing struct {
 func (e *emitRequest) collect(ctx context.Context, r *request, b sockeye.Broadcast) (int, any, *problem) {
 	wait, cancel := context.WithTimeout(ctx, time.Duration(e.Ack.Timeout)*time.Millisecond)
 	defer cancel()
-	var got []sockeye.Reply
+	var got sockeye.Replies
 	var lack *missing
 	var p *problem
 	if e.Ack.BySocket {
-		got, lack, p = e.askEach(wait, r, b)
+		got, lack, p = e.askEach(wait, b)
 	} else {
 		got, lack, p = missed(b.EmitWithAck(wait, e.Event, e.values...))
 	}
@@ -195,7 +195,7 @@ func missed(got sockeye.Replies, err error) (sockeye.Replies, *missing, *problem
 }
 
 // askEach asks each socket by itself.
-func (e *emitRequest) askEach(ctx context.Context, r *request, b sockeye.Broadcast) ([]sockeye.Reply, *missing, *problem) {
+func (e *emitRequest) askEach(ctx context.Context, b sockeye.Broadcast) (sockeye.Replies, *missing, *problem) {
 	found, err := b.FetchSockets(ctx)
 	state, p := lacking(err)
 	if p != nil {
@@ -210,7 +210,7 @@ func (e *emitRequest) askEach(ctx context.Context, r *request, b sockeye.Broadca
 		all.Go(func() { e.askOne(ctx, s, &answers[i]) })
 	}
 	all.Wait()
-	var got []sockeye.Reply
+	var got sockeye.Replies
 	lack := &missing{Sockets: []string{}, Servers: []string{}}
 	if state.Missing != nil {
 		lack.Servers, lack.SilentServers = state.Missing.Servers, state.Missing.SilentServers

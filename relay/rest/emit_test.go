@@ -208,11 +208,14 @@ func TestBatch(t *testing.T) {
 	// Nothing is done where one is malformed.
 	good := `{"op":"emit","to":{"all":true},"event":"e"}`
 	for _, test := range []struct{ ops, at string }{
-		{`[` + good + `,{"op":"fly"}]`, "/operations/1/op"}, {`[` + good + `,{"op":1}]`, "/operations/1/op"},
-		{`[` + good + `,7]`, "/operations/1"}, {`[` + good + `,{"op":"emit","to":{"all":true},"event":"e","ack":{}}]`, "/operations/1/ack"},
+		{`[` + good + `,{"op":"fly"}]`, "/operations/1/op"},
+		{`[` + good + `,{"op":1}]`, "/operations/1/op"},
+		{`[` + good + `,7]`, "/operations/1"},
+		{`[` + good + `,{"op":"emit","to":{"all":true},"event":"e","ack":{}}]`, "/operations/1/ack"},
 		{`[` + good + `,{"op":"join","to":{"all":true},"rooms":[1]}]`, "/operations/1/rooms/0"},
 		{`[` + good + `,{"op":"disconnect","to":{"all":true},"event":"e"}]`, "/operations/1/event"},
-		{`[]`, "/operations"}, {`[` + strings.Repeat(good+",", 5) + good + `]`, "/operations"},
+		{`[]`, "/operations"},
+		{`[` + strings.Repeat(good+",", 5) + good + `]`, "/operations"},
 	} {
 		n.call("POST", "/v1/batch", `{"operations":`+test.ops+`}`).fails(http.StatusUnprocessableEntity, "invalid_request", test.at)
 	}

@@ -19,8 +19,10 @@ func TestHandler_Tokens(t *testing.T) {
 	t.Parallel()
 	sum := sha256.Sum256([]byte("only-for-reading"))
 	n := start(t, nil, Config{Tokens: []Token{
-		{Name: "all", Secret: secret}, {Name: "reader", Secret: "sha256:" + hex.EncodeToString(sum[:]), Scopes: []Scope{Read}},
-		{Name: "pusher", Secret: "only-for-emitting", Scopes: []Scope{Emit}}, {Name: "manager", Secret: "only-for-managing", Scopes: []Scope{Manage}},
+		{Name: "all", Secret: secret},
+		{Name: "reader", Secret: "sha256:" + hex.EncodeToString(sum[:]), Scopes: []Scope{Read}},
+		{Name: "pusher", Secret: "only-for-emitting", Scopes: []Scope{Emit}},
+		{Name: "manager", Secret: "only-for-managing", Scopes: []Scope{Manage}},
 	}})
 	order := `{"to":{"all":true},"rooms":["r"]}`
 	batch := `{"operations":[{"op":"emit","to":{"all":true},"event":"e"},{"op":"join","to":{"all":true},"rooms":["r"]}]}`
@@ -28,7 +30,9 @@ func TestHandler_Tokens(t *testing.T) {
 		secret                      string
 		read, emit, manage, batches int
 	}{
-		{secret, 200, 202, 202, 200}, {"only-for-reading", 200, 403, 403, 403}, {"only-for-emitting", 403, 202, 403, 403},
+		{secret, 200, 202, 202, 200},
+		{"only-for-reading", 200, 403, 403, 403},
+		{"only-for-emitting", 403, 202, 403, 403},
 		{"only-for-managing", 403, 403, 202, 403},
 	} {
 		auth := []string{"Authorization", "bearer " + test.secret}
@@ -118,8 +122,12 @@ func TestHandler_Refuses(t *testing.T) {
 	for _, test := range []struct {
 		method, path, allow string
 	}{
-		{"GET", "/v1/emit", "POST"}, {"PUT", "/v1/batch", "POST"}, {"POST", "/v1/sockets", "GET, HEAD"}, {"DELETE", "/v1/sockets/x", "GET, HEAD"},
-		{"OPTIONS", "/v1/join", "POST"}, {"PATCH", "/v1/users/ann", "GET, HEAD"},
+		{"GET", "/v1/emit", "POST"},
+		{"PUT", "/v1/batch", "POST"},
+		{"POST", "/v1/sockets", "GET, HEAD"},
+		{"DELETE", "/v1/sockets/x", "GET, HEAD"},
+		{"OPTIONS", "/v1/join", "POST"},
+		{"PATCH", "/v1/users/ann", "GET, HEAD"},
 	} {
 		r := n.call(test.method, test.path, "", "Origin", "https://evil.example").fails(http.StatusMethodNotAllowed, "method_not_allowed", "")
 		if r.head.Get("Allow") != test.allow {
@@ -156,32 +164,59 @@ func TestHandler_Strict(t *testing.T) {
 		status     int
 		at         string
 	}{
-		{"/v1/emit", ``, 400, ""}, {"/v1/emit", `{`, 400, ""}, {"/v1/emit", `{} `, 422, "/to"}, {"/v1/emit", `{}x`, 400, ""},
-		{"/v1/emit", `nope`, 400, ""}, {"/v1/emit", "{\"event\":\"\xff\"}", 400, "/event"}, {"/v1/emit", `{"event":"a","event":"b"}`, 400, "/event"},
-		{"/v1/emit", `{"to":{"all":true},"event":"e","args":[` + deep + `]}`, 400, ""}, {"/v1/emit", strings.Repeat("[", 100_000), 400, ""},
-		{"/v1/emit", `[]`, 422, ""}, {"/v1/emit", `null`, 422, "/to"}, {"/v1/emit", `{"Event":"e"}`, 422, "/Event"},
-		{"/v1/emit", `{"to":{"all":true},"event":"e","data":1}`, 422, "/data"}, {"/v1/emit", `{"to":{"everyone":true},"event":"e"}`, 422, "/to/everyone"},
-		{"/v1/emit", `{"event":"e"}`, 422, "/to"}, {"/v1/emit", `{"to":{},"event":"e"}`, 422, "/to"}, {"/v1/emit", `{"to":{"all":false},"event":"e"}`, 422, "/to"},
-		{"/v1/emit", `{"to":{"all":true,"rooms":["r"]},"event":"e"}`, 422, "/to"}, {"/v1/emit", `{"to":{"rooms":[]},"event":"e"}`, 422, "/to"},
-		{"/v1/emit", `{"to":{"rooms":"r"},"event":"e"}`, 422, "/to/rooms"}, {"/v1/emit", `{"to":{"rooms":["r",""]},"event":"e"}`, 422, "/to/rooms/1"},
-		{"/v1/emit", `{"to":{"rooms":["sockeye:user:ann"]},"event":"e"}`, 422, "/to/rooms/0"}, {"/v1/emit", `{"to":{"rooms":["` + long + `"]},"event":"e"}`, 422, "/to/rooms/0"},
-		{"/v1/emit", `{"to":{"rooms":` + names + `},"event":"e"}`, 422, "/to/rooms"}, {"/v1/emit", `{"to":{"users":["a\u0000"]},"event":"e"}`, 422, "/to/users/0"},
+		{"/v1/emit", ``, 400, ""},
+		{"/v1/emit", `{`, 400, ""},
+		{"/v1/emit", `{} `, 422, "/to"},
+		{"/v1/emit", `{}x`, 400, ""},
+		{"/v1/emit", `nope`, 400, ""},
+		{"/v1/emit", "{\"event\":\"\xff\"}", 400, "/event"},
+		{"/v1/emit", `{"event":"a","event":"b"}`, 400, "/event"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","args":[` + deep + `]}`, 400, ""},
+		{"/v1/emit", strings.Repeat("[", 100_000), 400, ""},
+		{"/v1/emit", `[]`, 422, ""},
+		{"/v1/emit", `null`, 422, "/to"},
+		{"/v1/emit", `{"Event":"e"}`, 422, "/Event"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","data":1}`, 422, "/data"},
+		{"/v1/emit", `{"to":{"everyone":true},"event":"e"}`, 422, "/to/everyone"},
+		{"/v1/emit", `{"event":"e"}`, 422, "/to"},
+		{"/v1/emit", `{"to":{},"event":"e"}`, 422, "/to"},
+		{"/v1/emit", `{"to":{"all":false},"event":"e"}`, 422, "/to"},
+		{"/v1/emit", `{"to":{"all":true,"rooms":["r"]},"event":"e"}`, 422, "/to"},
+		{"/v1/emit", `{"to":{"rooms":[]},"event":"e"}`, 422, "/to"},
+		{"/v1/emit", `{"to":{"rooms":"r"},"event":"e"}`, 422, "/to/rooms"},
+		{"/v1/emit", `{"to":{"rooms":["r",""]},"event":"e"}`, 422, "/to/rooms/1"},
+		{"/v1/emit", `{"to":{"rooms":["sockeye:user:ann"]},"event":"e"}`, 422, "/to/rooms/0"},
+		{"/v1/emit", `{"to":{"rooms":["` + long + `"]},"event":"e"}`, 422, "/to/rooms/0"},
+		{"/v1/emit", `{"to":{"rooms":` + names + `},"event":"e"}`, 422, "/to/rooms"},
+		{"/v1/emit", `{"to":{"users":["a\u0000"]},"event":"e"}`, 422, "/to/users/0"},
 		{"/v1/emit", `{"to":{"sockets":["sockeye:user:ann"]},"event":"e"}`, 422, "/to/sockets/0"},
-		{"/v1/emit", `{"to":{"all":true},"except":{"all":true},"event":"e"}`, 422, "/except/all"}, {"/v1/emit", `{"to":{"all":true},"except":{"rooms":[""]},"event":"e"}`, 422, "/except/rooms/0"},
-		{"/v1/emit", `{"to":{"all":true}}`, 422, "/event"}, {"/v1/emit", `{"to":{"all":true},"event":7}`, 422, "/event"},
-		{"/v1/emit", `{"to":{"all":true},"event":"disconnect"}`, 422, "/event"}, {"/v1/emit", `{"to":{"all":true},"event":"sockeye:x"}`, 422, "/event"},
-		{"/v1/emit", `{"to":{"all":true},"event":"` + long + `"}`, 422, "/event"}, {"/v1/emit", `{"to":{"all":true},"event":"e","args":{}}`, 422, "/args"},
+		{"/v1/emit", `{"to":{"all":true},"except":{"all":true},"event":"e"}`, 422, "/except/all"},
+		{"/v1/emit", `{"to":{"all":true},"except":{"rooms":[""]},"event":"e"}`, 422, "/except/rooms/0"},
+		{"/v1/emit", `{"to":{"all":true}}`, 422, "/event"},
+		{"/v1/emit", `{"to":{"all":true},"event":7}`, 422, "/event"},
+		{"/v1/emit", `{"to":{"all":true},"event":"disconnect"}`, 422, "/event"},
+		{"/v1/emit", `{"to":{"all":true},"event":"sockeye:x"}`, 422, "/event"},
+		{"/v1/emit", `{"to":{"all":true},"event":"` + long + `"}`, 422, "/event"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","args":{}}`, 422, "/args"},
 		{"/v1/emit", `{"to":{"all":true},"event":"e","args":[` + strings.Repeat("1,", 1023) + `1]}`, 422, "/args"},
 		{"/v1/emit", `{"to":{"all":true},"event":"e","args":[{"a~/b":[{"$base64":"?"}]}]}`, 422, "/args/0/a~0~1b/0/$base64"},
 		{"/v1/emit", `{"to":{"all":true},"event":"e","args":[{"_placeholder":true,"num":3},{"$base64":"AQ=="}]}`, 422, "/args"},
-		{"/v1/emit", `{"to":{"all":true},"event":"e","volatile":1}`, 422, "/volatile"}, {"/v1/emit", `{"to":{"all":true},"event":"e","volatile":true,"ack":{}}`, 422, "/volatile"},
-		{"/v1/emit", `{"to":{"all":true},"event":"e","ack":true}`, 422, "/ack"}, {"/v1/emit", `{"to":{"all":true},"event":"e","ack":{"timeout":-1}}`, 422, "/ack/timeout"},
-		{"/v1/emit", `{"to":{"all":true},"event":"e","ack":{"timeout":30001}}`, 422, "/ack/timeout"}, {"/v1/emit", `{"to":{"all":true},"event":"e","ack":{"timeout":1.5}}`, 422, "/ack/timeout"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","volatile":1}`, 422, "/volatile"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","volatile":true,"ack":{}}`, 422, "/volatile"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","ack":true}`, 422, "/ack"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","ack":{"timeout":-1}}`, 422, "/ack/timeout"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","ack":{"timeout":30001}}`, 422, "/ack/timeout"},
+		{"/v1/emit", `{"to":{"all":true},"event":"e","ack":{"timeout":1.5}}`, 422, "/ack/timeout"},
 		{"/v1/emit", `{"to":{"all":true},"event":"e","ack":{"limit":10001}}`, 422, "/ack/limit"},
-		{"/v1/join", `{"to":{"all":true}}`, 422, "/rooms"}, {"/v1/join", `{"to":{"all":true},"rooms":[]}`, 422, "/rooms"},
-		{"/v1/join", `{"to":{"all":true},"rooms":["sockeye:user:eve"]}`, 422, "/rooms/0"}, {"/v1/leave", `{"to":{"all":true},"rooms":["sockeye:user:eve"]}`, 422, "/rooms/0"},
-		{"/v1/leave", `{"rooms":["r"]}`, 422, "/to"}, {"/v1/disconnect", `{}`, 422, "/to"}, {"/v1/disconnect", `{"to":{"all":true},"close":"yes"}`, 422, "/close"},
-		{"/v1/batch", `{}`, 422, "/operations"}, {"/v1/batch", `{"operations":{}}`, 422, "/operations"},
+		{"/v1/join", `{"to":{"all":true}}`, 422, "/rooms"},
+		{"/v1/join", `{"to":{"all":true},"rooms":[]}`, 422, "/rooms"},
+		{"/v1/join", `{"to":{"all":true},"rooms":["sockeye:user:eve"]}`, 422, "/rooms/0"},
+		{"/v1/leave", `{"to":{"all":true},"rooms":["sockeye:user:eve"]}`, 422, "/rooms/0"},
+		{"/v1/leave", `{"rooms":["r"]}`, 422, "/to"},
+		{"/v1/disconnect", `{}`, 422, "/to"},
+		{"/v1/disconnect", `{"to":{"all":true},"close":"yes"}`, 422, "/close"},
+		{"/v1/batch", `{}`, 422, "/operations"},
+		{"/v1/batch", `{"operations":{}}`, 422, "/operations"},
 	} {
 		code := "invalid_request"
 		if test.status == 400 {
@@ -190,10 +225,21 @@ func TestHandler_Strict(t *testing.T) {
 		n.call("POST", test.path, test.body).fails(test.status, code, test.at)
 	}
 	for _, test := range []struct{ path, at string }{
-		{"/v1/count?rom=r", "rom"}, {"/v1/count?room=", "room"}, {"/v1/count?room=a&room=b", "room"}, {"/v1/count?room=sockeye:user:a", "room"},
-		{"/v1/sockets?room=r&user=u", "user"}, {"/v1/sockets?user=%00", "user"}, {"/v1/sockets?limit=0", "limit"}, {"/v1/sockets?limit=1001", "limit"},
-		{"/v1/rooms?limit=x", "limit"}, {"/v1/rooms?cursor=*", "cursor"}, {"/v1/rooms?prefix=sockeye:", "prefix"}, {"/v1/users?cursor=" + strings.Repeat("A", 2000), "cursor"},
-		{"/v1/users/ann?x=1", "x"}, {"/v1/rooms/r?x=1", "x"}, {"/v1/sockets/s?x=1", "x"},
+		{"/v1/count?rom=r", "rom"},
+		{"/v1/count?room=", "room"},
+		{"/v1/count?room=a&room=b", "room"},
+		{"/v1/count?room=sockeye:user:a", "room"},
+		{"/v1/sockets?room=r&user=u", "user"},
+		{"/v1/sockets?user=%00", "user"},
+		{"/v1/sockets?limit=0", "limit"},
+		{"/v1/sockets?limit=1001", "limit"},
+		{"/v1/rooms?limit=x", "limit"},
+		{"/v1/rooms?cursor=*", "cursor"},
+		{"/v1/rooms?prefix=sockeye:", "prefix"},
+		{"/v1/users?cursor=" + strings.Repeat("A", 2000), "cursor"},
+		{"/v1/users/ann?x=1", "x"},
+		{"/v1/rooms/r?x=1", "x"},
+		{"/v1/sockets/s?x=1", "x"},
 	} {
 		n.call("GET", test.path, "").fails(http.StatusUnprocessableEntity, "invalid_request", test.at)
 	}
@@ -265,8 +311,12 @@ func TestNew_Faults(t *testing.T) {
 	_, err := New(n.io, Config{
 		MaxBody: 1, MaxBatch: -1, Replay: time.Millisecond, MaxAckWait: time.Hour + 1,
 		Tokens: []Token{
-			{Name: "a b", Secret: secret}, {Name: "short", Secret: "fifteen-letters"}, {Name: "blank", Secret: "sixteen letters!"},
-			{Name: "short", Secret: "another-long-secret", Scopes: []Scope{"write"}}, {Name: "hash", Secret: "sha256:12"}, {Name: "same", Secret: secret},
+			{Name: "a b", Secret: secret},
+			{Name: "short", Secret: "fifteen-letters"},
+			{Name: "blank", Secret: "sixteen letters!"},
+			{Name: "short", Secret: "another-long-secret", Scopes: []Scope{"write"}},
+			{Name: "hash", Secret: "sha256:12"},
+			{Name: "same", Secret: secret},
 		},
 	})
 	if err == nil {
@@ -329,11 +379,19 @@ func TestOpenAPI_EachOperation(t *testing.T) {
 	ann := n.join("ann", "r")
 	called := map[string]bool{}
 	for _, c := range []struct{ method, path, body, operation string }{
-		{"POST", "/v1/emit", emit, "emit"}, {"POST", "/v1/emit", `{"to":{"all":true},"event":"ask","ack":{"bySocket":true}}`, "emit"},
-		{"POST", "/v1/join", `{"to":{"all":true},"rooms":["s"]}`, "join"}, {"POST", "/v1/leave", `{"to":{"all":true},"rooms":["s"]}`, "leave"},
-		{"GET", "/v1/count", "", "count"}, {"GET", "/v1/count?room=r", "", "count"}, {"GET", "/v1/sockets?limit=1", "", "listSockets"},
-		{"GET", "/v1/sockets/" + ann.ID(), "", "getSocket"}, {"GET", "/v1/rooms?prefix=r", "", "listRooms"}, {"GET", "/v1/rooms/r", "", "getRoom"},
-		{"GET", "/v1/users?room=r", "", "listUsers"}, {"GET", "/v1/users/ann", "", "getUser"}, {"GET", "/v1/openapi.json", "", "openapi"},
+		{"POST", "/v1/emit", emit, "emit"},
+		{"POST", "/v1/emit", `{"to":{"all":true},"event":"ask","ack":{"bySocket":true}}`, "emit"},
+		{"POST", "/v1/join", `{"to":{"all":true},"rooms":["s"]}`, "join"},
+		{"POST", "/v1/leave", `{"to":{"all":true},"rooms":["s"]}`, "leave"},
+		{"GET", "/v1/count", "", "count"},
+		{"GET", "/v1/count?room=r", "", "count"},
+		{"GET", "/v1/sockets?limit=1", "", "listSockets"},
+		{"GET", "/v1/sockets/" + ann.ID(), "", "getSocket"},
+		{"GET", "/v1/rooms?prefix=r", "", "listRooms"},
+		{"GET", "/v1/rooms/r", "", "getRoom"},
+		{"GET", "/v1/users?room=r", "", "listUsers"},
+		{"GET", "/v1/users/ann", "", "getUser"},
+		{"GET", "/v1/openapi.json", "", "openapi"},
 		{"POST", "/v1/batch", `{"operations":[{"op":"disconnect","to":{"users":["nobody"]}}]}`, "batch"},
 		{"POST", "/v1/disconnect", `{"to":{"all":true},"close":true}`, "disconnect"},
 	} {
