@@ -44,7 +44,7 @@ var imports = map[string][]string{
 	"interop":                    {},
 	"interop/faults":             {},
 	"interop/protocolserver":     {"", "engineio"},
-	"bench/...":                  {"", "engineio", "adapter", "parser", "redisadapter", "redisadapter/rueidisdriver"},
+	"bench/...":                  {"", "client", "engineio", "adapter", "parser", "redisadapter", "redisadapter/rueidisdriver"},
 	"examples/internal/harness":  {"client", "internal/testkit"},
 	"examples/...":               {"", "admin", "client", "presence", "engineio", "adapter", "emitter", "httpsession", "httpsession/scssession", "parser", "redisadapter", "redisadapter/rueidisdriver"},
 	"internal/eio":               {},
