@@ -18,8 +18,8 @@ import (
 // exitInterrupted is that of shells for a command that a signal has ended.
 const exitInterrupted = 130
 
-// exitCode is an error that has been told already.
-type exitCode int
+// exitCode is an error that has been told of already, as an exit code.
+type exitCode int //nolint:errname // it is a code, and an error by the way
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 

@@ -229,7 +229,11 @@ func (s destination) explain(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no connection to %s in time", s.host)
 	}
-	return fmt.Errorf("cannot connect to %s: %s", s.host, reasonOf(err))
+	hint := ""
+	if e, ok := errors.AsType[*engineio.TransportError](err); ok && e.Status == http.StatusOK && !s.config.EIO3 {
+		hint = "; if it is a server of Socket.IO 2, add --protocol 2" // it has answered, and not in our protocol
+	}
+	return fmt.Errorf("cannot connect to %s: %s%s", s.host, reasonOf(err), hint)
 }
 
 // reasonOf is the text of an error without the names of packages, and without the URL, which may have secrets.

@@ -53,7 +53,7 @@ func (d *display) Write(b []byte) (int, error) { return d.WriteString(string(b))
 // WriteString implements io.StringWriter.
 func (d *display) WriteString(s string) (int, error) {
 	n, err := d.File.WriteString(s)
-	if i := strings.IndexByte(s, prompt[0]); i == 0 || i > 0 && s[i-1] != '[' { // else it is a part of an escape sequence
+	if strings.Contains(strings.ReplaceAll(s, "[>", ""), prompt[:1]) { // not as a part of an escape sequence
 		d.once.Do(func() { close(d.drawn) })
 	}
 	return n, err

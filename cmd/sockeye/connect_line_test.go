@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,18 +16,14 @@ import (
 
 // summary is what a line means, as text.
 func (o typed) summary() string {
-	args := make([]parser.Arg, len(o.args))
-	for i, a := range o.args {
-		args[i] = parser.Value(a)
-	}
-	s := fmt.Sprintf("%d", o.what)
+	words := []string{strconv.Itoa(int(o.what))}
 	if o.event != "" {
-		s += " " + o.event + ":"
+		words = append(words, o.event+":")
 	}
-	for _, a := range args {
-		s += " " + plainArg(a)
+	for _, a := range o.args {
+		words = append(words, plainArg(parser.Value(a)))
 	}
-	return s
+	return strings.Join(words, " ")
 }
 
 func TestParseLine(t *testing.T) {

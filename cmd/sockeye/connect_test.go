@@ -310,8 +310,8 @@ func TestConnect_Reconnects(t *testing.T) {
 	}
 	p.want("message before", "message while away", "e while away", "message after")
 	types, all := c.records()
-	types = slices.Compact(types)
-	if want := []string{"connect", "disconnect", "reconnecting", "connect", "ack"}; !slices.Equal(types, want) {
+	slices.Sort(types[1:])
+	if want := []string{"connect", "ack", "connect", "disconnect", "reconnecting"}; !slices.Equal(slices.Compact(types), want) {
 		t.Errorf("%q", types)
 	}
 	if first := all[0]; first["id"] == "" || first["namespace"] != "/" || first["recovered"] != false {
@@ -349,8 +349,10 @@ func TestConnect_ServerRestarts(t *testing.T) {
 	if code := c.ends(); code != exitOK {
 		t.Errorf("exit %d: %s", code, c.errors)
 	}
-	if types, _ := c.records(); strings.Join(slices.Compact(types), " ") != "connect disconnect reconnecting connect" &&
-		strings.Join(slices.Compact(types), " ") != "connect event disconnect reconnecting connect event" {
+	types, _ := c.records()
+	types = slices.DeleteFunc(types, func(s string) bool { return s == "event" })
+	slices.Sort(types[1:])
+	if want := []string{"connect", "connect", "disconnect", "reconnecting"}; !slices.Equal(types[:min(len(types), 4)], want) {
 		t.Errorf("%q", types)
 	}
 }
