@@ -3,6 +3,8 @@ package httpsession_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/httpsession"
 	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
 )
 
 // The sockets of a session end with it, on each server, and no others.
@@ -140,5 +143,85 @@ func TestSessions_EndWhileHandled(t *testing.T) {
 	v.wantGone()
 	if _, err := store.Get(t.Context(), ref.Key); !errors.Is(err, httpsession.ErrNoSession) {
 		t.Errorf("it is there: %v", err)
+	}
+}
+
+// vanishing is a Store whose sessions end when they have been read once.
+type vanishing struct{ *httpsession.Memory }
+
+func (s vanishing) Get(ctx context.Context, id string) ([]byte, error) {
+	data, err := s.Memory.Get(ctx, id)
+	_ = s.Delete(ctx, id) // always nil
+	return data, err
+}
+
+// A session that ends after a socket was let in, and before it is in the room of the session, takes it along.
+func TestSessions_EndWhileConnecting(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, parts{store: vanishing{httpsession.NewMemory()}, config: httpsession.Config{CheckInterval: -1}})
+	c, _ := s.login(nil)
+	if v, err := s.dial(c); err == nil {
+		v.wantGone()
+	}
+	s = newSite(t, parts{store: vanishing{httpsession.NewMemory()}, config: httpsession.Config{CheckInterval: -1, Anonymous: true}})
+	s.handlers()
+	c, ref := s.login(map[string]any{"name": "ann"})
+	v := s.visit(c)
+	if got := v.ask("name"); got != "nobody" {
+		t.Errorf("name %v", got)
+	}
+	if n, err := s.io.To(httpsession.Room(ref.Key)).Count(within(t)); err != nil || n != 0 {
+		t.Errorf("%d in the room, %v", n, err)
+	}
+}
+
+// told is a writer that tells of what is written.
+type told struct {
+	what string
+	seen chan struct{}
+	once sync.Once
+}
+
+func (w *told) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), w.what) {
+		w.once.Do(func() { close(w.seen) })
+	}
+	return len(b), nil
+}
+
+// While Redis does not answer nobody is disconnected, and afterwards all goes on.
+func TestSessions_RedisPaused(t *testing.T) {
+	t.Parallel()
+	redis := testkit.StartRedis(t)
+	d, err := rueidisdriver.FromURL(redis.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeDriver(t, d) })
+	log := &told{what: "sessions cannot be looked after", seen: make(chan struct{})}
+	s := newSite(t, parts{store: httpsession.Redis(d, "sess:"), config: httpsession.Config{
+		CheckInterval: 100 * time.Millisecond, Timeout: 3 * time.Second, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}})
+	s.handlers()
+	c, ref := s.login(map[string]any{"name": "ann"})
+	v := s.visit(c)
+	redis.Pause()
+	select {
+	case <-log.seen:
+	case <-within(t).Done():
+		t.Fatal("the keeper has not noticed")
+	}
+	redis.Resume()
+	testkit.Eventually(t, "sessions are read again", func() bool {
+		_, err := s.backend.Load(t.Context(), ref)
+		return err == nil
+	})
+	if got := v.ask("name"); got != "ann" {
+		t.Errorf("name %v", got)
+	}
+	select {
+	case r := <-v.gone:
+		t.Errorf("disconnected for %s", r)
+	default:
 	}
 }
