@@ -24,6 +24,7 @@ type Admin struct {
 	teller   *teller
 	log      *slog.Logger
 	hostname string
+	period   time.Duration // of samples
 
 	features []string
 	verbose  atomic.Bool // whether pages are told of each socket
@@ -70,13 +71,15 @@ type config struct {
 // all faults of the options. The Admin is to be closed before the server.
 //
 // Node: @socket.io/admin-ui instrument
-func Attach(io *sockeye.Server, o Options) (*Admin, error) {
+func Attach(io *sockeye.Server, o Options) (*Admin, error) { return attach(io, o, samplePeriod) }
+
+func attach(io *sockeye.Server, o Options, period time.Duration) (*Admin, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
 	a := &Admin{
-		io: io, nsp: io.Of(o.Namespace), o: o, redact: newRedactor(o.Redact), log: o.Logger, hostname: hostname(),
+		io: io, nsp: io.Of(o.Namespace), o: o, redact: newRedactor(o.Redact), log: o.Logger, hostname: hostname(), period: period,
 		looking: make(chan struct{}, 1), again: make(chan struct{}, 1),
 		waiting: make(map[*sockeye.Socket]ticket), pages: make(map[*sockeye.Socket]ticket),
 	}
@@ -243,7 +246,7 @@ func (a *Admin) count() {
 	st := a.io.Stats()
 	g.last = st.Engine
 	a.sendStats(&st, &g, time.Now())
-	ticker := time.NewTicker(samplePeriod)
+	ticker := time.NewTicker(a.period)
 	defer ticker.Stop()
 	var refreshed time.Time
 	due := false

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"fmt"
 	"log"
 	"net/http"
 	"os"
@@ -9,25 +10,32 @@ import (
 	"github.com/sockeye-io/sockeye/admin"
 )
 
-// A server with the official page beside it, at /admin-ui/. The hash is what "htpasswd -nbB admin PASSWORD" writes.
+// A server with the official page beside it, at /admin-ui/, where its files are. "htpasswd -nbB admin PASSWORD" writes such
+// a hash.
 func Example() {
 	io, err := sockeye.New(sockeye.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer io.Close()
 	a, err := admin.Attach(io, admin.Options{
-		Users: map[string]string{"admin": "$2y$10$Kq5u8kkE2Gm0kJYgYz5MoeDA0mY7D6cnYlpqCxGJp9s8d3V1x6bXe"},
+		Users: map[string]string{"admin": "$2y$05$4e1tTE0pVF7eD4w1n6mNWu1t0mP8W5q0m2H3dT9bG0kJYgYz5MoeD"},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer a.Close()
-	ui, err := admin.UI(os.DirFS("node_modules/@socket.io/admin-ui/ui/dist"))
-	if err != nil {
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", io)
+	if ui, err := admin.UI(os.DirFS("node_modules/@socket.io/admin-ui/ui/dist")); err == nil {
+		mux.Handle("/admin-ui/", http.StripPrefix("/admin-ui", ui))
+	}
+	// http.ListenAndServe("127.0.0.1:3000", mux)
+
+	fmt.Println(len(a.Pages()), "pages")
+	if err := a.Close(); err != nil {
 		log.Fatal(err)
 	}
-	http.Handle("/socket.io/", io)
-	http.Handle("/admin-ui/", http.StripPrefix("/admin-ui", ui))
-	log.Fatal(http.ListenAndServe("127.0.0.1:3000", nil))
+	if err := io.Close(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: 0 pages
 }

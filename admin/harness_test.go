@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -31,7 +32,7 @@ type site struct {
 	url string
 }
 
-// setup starts a server, and stops it with the test. Events are not spaced out.
+// setup starts a server, and stops it with the test.
 func setup(t *testing.T, o Options, configs ...sockeye.Config) *site {
 	t.Helper()
 	var c sockeye.Config
@@ -52,7 +53,7 @@ func setup(t *testing.T, o Options, configs ...sockeye.Config) *site {
 	if o.ServerID == "" {
 		o.ServerID = "srv-1"
 	}
-	a, err := Attach(io, o)
+	a, err := attach(io, o, 100*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
