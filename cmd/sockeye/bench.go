@@ -45,8 +45,8 @@ have connections join a room, and acknowledge that, and must send on what is pub
   socket.on("join", (room, ack) => { socket.join(room); ack({ ok: true }); })
   socket.on("publish", ({ room, event, data }) => socket.to(room).emit(event, data))
 
-"sockeye serve" does all that. --event, --join-event and --publish-event are for servers with other names. An
-acknowledgement that is {"ok":false} counts as a refusal.
+"sockeye serve" does all that, within its limits: 1,000 new clients and from each 1,000 messages a second. --event,
+--join-event and --publish-event are for servers with other names. An acknowledgement {"ok":false} is a refusal.
 
 With --rate or --rate-each latency counts from when an event was due, not from when it could be sent, so that a server
 that stalls is charged with all that was due meanwhile ("coordinated omission"). Without them each connection with --echo
@@ -79,7 +79,7 @@ func benchCommand(in invocation) *cobra.Command {
 		Use:   "bench [flags] URL",
 		Short: "Put load on a Socket.IO server and measure it",
 		Long:  benchHelp,
-		Example: `  sockeye bench --connections 10000 --ramp 2000 http://127.0.0.1:3000
+		Example: `  sockeye bench --connections 10000 --ramp 900 http://127.0.0.1:3000
   sockeye bench --echo --connections 1000 --rate 5000 --duration 30s http://127.0.0.1:3000
   sockeye bench --fanout --rooms 10 --connections 1000 --rate-each 5 --json http://127.0.0.1:3000
   sockeye bench --echo --event ping --transport upgrade --yes https://staging.example.com/chat`,
