@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sockeye-io/sockeye/presence"
 )
 
 // Scope is something that a token is good for.
@@ -44,6 +46,15 @@ type Commander interface {
 	Do(ctx context.Context, key string, command ...string) (any, error)
 }
 
+// Presence says who is online; *presence.Presence is one. It is safe for concurrent use.
+type Presence interface {
+	Online(ctx context.Context, user string) (bool, error)
+	Count(ctx context.Context) (int, error)
+	CountRoom(ctx context.Context, room string) (int, error)
+	Users(ctx context.Context, after string, n int) (presence.Page, error)
+	UsersInRoom(ctx context.Context, room, after string, n int) (presence.Page, error)
+}
+
 // Config configures a [Handler].
 type Config struct {
 	// Tokens are who is let in, at least one and at most 1,000.
@@ -55,6 +66,11 @@ type Config struct {
 	// Redis keeps the answers to requests with an Idempotency-Key, so that every server of the cluster knows them. nil: this
 	// server keeps its own, up to 10,000 and 64 MiB, of which the oldest go first.
 	Redis Commander
+
+	// Presence answers questions about users, whose ids must be those of the rooms of [identity.UserRoom]: then a user whose
+	// page is being loaded again is online, and what is known of a user is told. nil: the servers are asked for the sockets
+	// of users.
+	Presence Presence
 
 	// Prefix is how keys in Redis begin. Default "sockeye:rest:".
 	Prefix string

@@ -151,7 +151,7 @@ func TestEmit_Cluster(t *testing.T) {
 	}
 	var one user
 	b.call("GET", "/v1/users/ann", "").into(&one)
-	if one.Sockets != 1 {
+	if one.Sockets == nil || *one.Sockets != 1 {
 		t.Errorf("%+v", one)
 	}
 	b.call("POST", "/v1/disconnect", `{"to":{"users":["ann"]}}`).is(http.StatusAccepted, done)

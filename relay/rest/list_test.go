@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/presence"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/redistest"
 	"github.com/sockeye-io/sockeye/relay/identity"
@@ -69,6 +71,64 @@ func TestLists(t *testing.T) {
 			t.Errorf("%s", body)
 		}
 	}
+}
+
+// With presence the record of who is online is asked.
+func TestLists_Presence(t *testing.T) {
+	t.Parallel()
+	p := &record{users: []string{"ann", "bob", "cid"}}
+	n := start(t, nil, Config{Presence: p})
+	n.join("ann", "red")
+	n.call("GET", "/v1/users?limit=2", "").is(http.StatusOK, `{"users":[{"user":"ann","info":{"of":""}},{"user":"bob","info":{"of":""}}],
+		"next":"Ym9i","complete":true}`)
+	n.call("GET", "/v1/users?limit=2&cursor=Ym9i&room=red", "").is(http.StatusOK, `{"users":[{"user":"cid","info":{"of":"red"}}],"next":null,"complete":true}`)
+	n.call("GET", "/v1/users/bob", "").is(http.StatusOK, `{"user":"bob","sockets":0,"online":true,"complete":true}`)
+	n.call("GET", "/v1/users/ann", "").is(http.StatusOK, `{"user":"ann","sockets":1,"online":true,"complete":true}`)
+	n.call("GET", "/v1/count", "").is(http.StatusOK, `{"sockets":1,"users":3,"rooms":1,"complete":true}`)
+	n.call("GET", "/v1/count?room=red", "").is(http.StatusOK, `{"sockets":1,"users":1,"rooms":1,"complete":true}`)
+	p.err = fmt.Errorf("away: %w", presence.ErrPartial)
+	nobody := `"complete":false,"missing":{"sockets":[],"servers":[],"silentServers":0}}`
+	n.call("GET", "/v1/users?limit=3", "").is(http.StatusOK, `{"users":[{"user":"ann","info":{"of":""}},{"user":"bob","info":{"of":""}},
+		{"user":"cid","info":{"of":""}}],"next":null,`+nobody)
+	n.call("GET", "/v1/users/ann", "").is(http.StatusOK, `{"user":"ann","sockets":1,"online":true,`+nobody)
+	n.call("GET", "/v1/count", "").is(http.StatusOK, `{"sockets":1,"users":3,"rooms":1,`+nobody)
+	p.err = presence.ErrClosed
+	for _, path := range []string{"/v1/users", "/v1/users/ann", "/v1/count", "/v1/count?room=red"} {
+		n.call("GET", path, "").fails(http.StatusServiceUnavailable, "unavailable", "")
+	}
+}
+
+// record is who is online: all users, of whom the last one is in each room.
+type record struct {
+	users []string
+	err   error
+}
+
+func (p *record) Online(_ context.Context, user string) (bool, error) {
+	return slices.Contains(p.users, user), p.err
+}
+
+func (p *record) Count(context.Context) (int, error) { return len(p.users), p.err }
+
+func (p *record) CountRoom(context.Context, string) (int, error) { return 1, p.err }
+
+func (p *record) Users(ctx context.Context, after string, n int) (presence.Page, error) {
+	return p.UsersInRoom(ctx, "", after, n)
+}
+
+func (p *record) UsersInRoom(_ context.Context, room, after string, n int) (presence.Page, error) {
+	var page presence.Page
+	for _, u := range p.users {
+		switch {
+		case u <= after:
+		case len(page.Users) == n:
+			page.Next = page.Users[n-1].ID
+			return page, p.err
+		default:
+			page.Users = append(page.Users, presence.User{ID: u, Info: json.RawMessage(fmt.Sprintf(`{"of":%q}`, room))})
+		}
+	}
+	return page, p.err
 }
 
 // Pages have everything once, also while it changes.

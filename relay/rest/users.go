@@ -1,12 +1,21 @@
 package rest
 
 import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/presence"
 	"github.com/sockeye-io/sockeye/relay/identity"
 )
 
 type user struct {
-	User    string `json:"user"`
-	Sockets int    `json:"sockets"`
+	User    string          `json:"user"`
+	Sockets *int            `json:"sockets,omitempty"`
+	Info    json.RawMessage `json:"info,omitempty"`
 }
 
 type userPage struct {
@@ -26,6 +35,9 @@ func listUsers(r *request, q *query) (any, *problem) {
 		return nil, p
 	}
 	defer done()
+	if r.h.c.Presence != nil {
+		return r.present(ctx, in, after, limit)
+	}
 	all, lack, p := roomsOf(ctx, within(r.h.ns, in, ""), identity.UserRoom(""))
 	if p != nil {
 		return nil, p
@@ -33,9 +45,41 @@ func listUsers(r *request, q *query) (any, *problem) {
 	page, next := pageOf(all, func(r room) string { return r.Room }, after, limit)
 	users := make([]user, len(page))
 	for i, u := range page {
-		users[i] = user{u.Room, u.Sockets}
+		users[i] = user{User: u.Room, Sockets: &u.Sockets}
 	}
 	return userPage{users, next, lack}, nil
+}
+
+// present gives a page of what Presence knows.
+func (r *request) present(ctx context.Context, in, after string, limit int) (any, *problem) {
+	var page presence.Page
+	var err error
+	if in == "" {
+		page, err = r.h.c.Presence.Users(ctx, after, limit)
+	} else {
+		page, err = r.h.c.Presence.UsersInRoom(ctx, in, after, limit)
+	}
+	lack, p := known(err)
+	if p != nil {
+		return nil, p
+	}
+	answer := userPage{Users: make([]user, len(page.Users)), partial: lack}
+	for i, u := range page.Users {
+		answer.Users[i] = user{User: u.ID, Info: u.Info}
+	}
+	if page.Next != "" {
+		next := base64.RawURLEncoding.EncodeToString([]byte(page.Next))
+		answer.Next = &next
+	}
+	return answer, nil
+}
+
+// known is [lacking] for Presence, which says what it knows of this server when its Redis is away.
+func known(err error) (partial, *problem) {
+	if errors.Is(err, presence.ErrPartial) {
+		return partial{Missing: &missing{Sockets: []string{}, Servers: []string{}}}, nil
+	}
+	return lacking(err)
 }
 
 type userAnswer struct {
@@ -59,7 +103,16 @@ func oneUser(r *request, q *query) (any, *problem) {
 	defer done()
 	n, err := r.h.ns.To(identity.UserRoom(id)).Count(ctx)
 	lack, p := lacking(err)
-	return userAnswer{user{id, n}, n > 0, lack}, p
+	online := n > 0
+	if r.h.c.Presence != nil && p == nil {
+		var more partial
+		if online, err = r.h.c.Presence.Online(ctx, id); err != nil {
+			online = online || n > 0
+		}
+		more, p = known(err)
+		lack.worse(more)
+	}
+	return userAnswer{user{User: id, Sockets: &n}, online, lack}, p
 }
 
 type counts struct {
@@ -80,11 +133,26 @@ func count(r *request, q *query) (any, *problem) {
 		return nil, p
 	}
 	defer done()
-	b := within(r.h.ns, in, "")
+	c, p := r.countAll(ctx, within(r.h.ns, in, ""))
+	if p != nil || r.h.c.Presence == nil {
+		return c, p
+	}
+	var err error
+	if in == "" {
+		c.Users, err = r.h.c.Presence.Count(ctx)
+	} else {
+		c.Users, err = r.h.c.Presence.CountRoom(ctx, in)
+	}
+	more, p := known(err)
+	c.worse(more)
+	return c, p
+}
+
+func (r *request) countAll(ctx context.Context, b sockeye.Broadcast) (counts, *problem) {
 	n, err := b.Count(ctx)
 	lack, p := lacking(err)
 	if p != nil {
-		return nil, p
+		return counts{}, p
 	}
 	rooms, err := b.Rooms(ctx)
 	more, p := lacking(err)
@@ -94,7 +162,7 @@ func count(r *request, q *query) (any, *problem) {
 		switch {
 		case isRoom(name):
 			c.Rooms++
-		case len(name) > len(identity.UserRoom("")) && name[:len(identity.UserRoom(""))] == identity.UserRoom(""):
+		case strings.HasPrefix(name, identity.UserRoom("")):
 			c.Users++
 		}
 	}
