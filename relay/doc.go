@@ -22,5 +22,20 @@
 //
 // An id is that of the socket, but for clients of 2.x, whose id is a secret: there it is a hash.
 //
+// Who a client is says Config.Identity, such as a token in the field "token" of what it connects with. One that is refused
+// gets a connect_error whose data are {"code","message"}, with a code of package identity. What it may do in which rooms
+// says Config.Rooms; what that forbids is refused with the code "not_allowed". Every socket of a user is in the room
+// "sockeye:user:" and the id of the user, by which emitters reach it. A session is recovered by its own user alone.
+//
+// A connection ends with its token:
+//
+//	sockeye:expiring  {in}, from the server: so many milliseconds are left
+//	sockeye:renew     {token}, another one of the same user; acknowledged with {"ok":true,"expires","left"}: the
+//	                  time of the new end in milliseconds since 1970, and the rooms that the socket was taken
+//	                  out of since the new token does not allow them. Five at once, and then one in a second
+//	sockeye:expired   {code, message}, from the server, which then disconnects the client
+//
+// Other programs push events by HTTP where Config.REST has tokens: package relay/rest.
+//
 // Not in this package: command-line flags, the choice of Redis client (cmd/sockeye).
 package relay
