@@ -244,3 +244,13 @@ func sameJSON(a, b string) bool {
 	q, err2 := json.Marshal(y)
 	return err1 == nil && err2 == nil && bytes.Equal(p, q)
 }
+
+// Heard tells whether this event is the next of those that came; it waits for nothing, and forgets what it looked at.
+func (c *Client) Heard(event string) bool {
+	select {
+	case got := <-c.heard:
+		return got.Event == event
+	default:
+		return false
+	}
+}
