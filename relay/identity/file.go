@@ -10,95 +10,112 @@ import (
 	"time"
 )
 
-// How often a file of keys is looked at: for each token at most, and for one whose key is not known, which may be signed
-// by a new one.
-const (
-	lookEvery   = 5 * time.Second
-	lookUnknown = time.Second
-)
+// source are keys that are kept elsewhere. It is looked at when a key is needed, so that nothing runs while nobody
+// connects.
+type source struct {
+	name    string // for the log
+	log     *slog.Logger
+	now     func() time.Time
+	every   time.Duration // how old keys may be
+	unknown time.Duration // the same for a token whose key is not known, as it may be signed by a new one
 
-// file are the keys in a file. It is looked at when a key is needed, so that nothing runs while nobody connects.
-type file struct {
-	path string
-	log  *slog.Logger
-	now  func() time.Time
+	// read gives the keys, or nil where they are what they were.
+	read func() ([]key, error)
+
 	keys atomic.Pointer[[]key]
 
-	// For whom has set busy, which is no lock: nobody waits while the file is read.
+	// For whom has set busy, which is no lock: nobody waits while keys are read.
 	busy   atomic.Bool
 	looked time.Time
-	stamp  stamp
 	broken bool
 }
 
-// stamp changes when a file is written.
-type stamp struct {
+// open reads the keys for the first time.
+func (s *source) open() error {
+	keys, err := s.read()
+	if err != nil {
+		return fmt.Errorf("identity: keys of %s: %w", s.name, err)
+	}
+	s.keys.Store(&keys)
+	s.looked = s.now()
+	return nil
+}
+
+// current gives the keys. unknown tells that the last ones did not have what was looked for. Who comes while they are
+// read goes on with those of before.
+func (s *source) current(unknown bool) []key {
+	if !s.busy.CompareAndSwap(false, true) {
+		return *s.keys.Load()
+	}
+	defer s.busy.Store(false)
+	wait := s.every
+	if unknown {
+		wait = s.unknown
+	}
+	now := s.now()
+	if now.Sub(s.looked) < wait {
+		return *s.keys.Load()
+	}
+	s.looked = now
+	keys, err := s.read()
+	switch {
+	case err != nil && !s.broken: // said once: the keys of before go on
+		s.broken = true
+		s.log.Warn("keys of tokens cannot be read again, those of before are kept", slog.String("from", s.name),
+			slog.String("error", err.Error()))
+	case err == nil && keys != nil:
+		s.keys.Store(&keys)
+		s.broken = false
+		s.log.Info("keys of tokens read again", slog.String("from", s.name), slog.Int("keys", len(keys)))
+	}
+	return *s.keys.Load()
+}
+
+// How often a file of keys is looked at.
+const (
+	fileEvery   = 5 * time.Second
+	fileUnknown = time.Second
+)
+
+// fileSource are the keys in a file.
+func fileSource(path string, now func() time.Time, log *slog.Logger) *source {
+	f := &file{path: path}
+	return &source{name: path, log: log, now: now, every: fileEvery, unknown: fileUnknown, read: f.read}
+}
+
+// file reads a file when it has changed.
+type file struct {
+	path  string
 	size  int64
 	mtime time.Time
 }
 
-func openKeys(path string, now func() time.Time, log *slog.Logger) (*file, error) {
-	f := &file{path: path, log: log, now: now}
-	keys, s, err := f.read()
-	if err != nil {
-		return nil, fmt.Errorf("identity: keys in %s: %w", path, err)
-	}
-	f.keys.Store(&keys)
-	f.stamp, f.looked = s, now()
-	return f, nil
-}
-
-func (f *file) read() ([]key, stamp, error) {
+func (f *file) read() ([]key, error) {
 	r, err := os.Open(f.path)
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, err
 	}
 	defer func() { _ = r.Close() }() // it was read only
 	info, err := r.Stat()
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(r, maxKeyFile+1))
+	if info.Size() == f.size && info.ModTime().Equal(f.mtime) {
+		return nil, nil
+	}
+	b, err := readAll(r)
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, err
 	}
-	if len(b) > maxKeyFile {
-		return nil, stamp{}, errors.New("larger than 1 MiB")
-	}
-	keys, err := parseKeys(b)
-	return keys, stamp{info.Size(), info.ModTime()}, err
+	f.size, f.mtime = info.Size(), info.ModTime()
+	return parseKeys(b)
 }
 
-// current gives the keys. unknown tells that the last ones did not have what was looked for. Who comes while the file is
-// read goes on with the keys of before.
-func (f *file) current(unknown bool) []key {
-	if !f.busy.CompareAndSwap(false, true) {
-		return *f.keys.Load()
+// readAll reads keys, which are not large.
+func readAll(r io.Reader) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxKeyFile+1))
+	if err == nil && len(b) > maxKeyFile {
+		err = errors.New("larger than 1 MiB")
 	}
-	defer f.busy.Store(false)
-	wait := lookEvery
-	if unknown {
-		wait = lookUnknown
-	}
-	now := f.now()
-	if now.Sub(f.looked) < wait {
-		return *f.keys.Load()
-	}
-	f.looked = now
-	if info, err := os.Stat(f.path); err == nil && (stamp{info.Size(), info.ModTime()}) == f.stamp {
-		return *f.keys.Load()
-	}
-	keys, s, err := f.read()
-	switch {
-	case err == nil:
-		f.keys.Store(&keys)
-		f.broken = false
-		f.log.Info("keys of tokens read again", slog.String("file", f.path), slog.Int("keys", len(keys)))
-	case !f.broken: // said once: the keys of before go on
-		f.broken = true
-		f.log.Warn("keys of tokens cannot be read again, those of before are kept", slog.String("file", f.path),
-			slog.String("error", err.Error()))
-	}
-	f.stamp = s
-	return *f.keys.Load()
+	return b, err
 }

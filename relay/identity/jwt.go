@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 )
 
-// JWTConfig configures [NewJWT]. It needs keys: Secret, PublicKeys or KeyFile, or several of them.
+// JWTConfig configures [NewJWT]. It needs keys: Secret, PublicKeys, KeyFile or KeyURL, or several of them.
 type JWTConfig struct {
 	// Secret is the key of HS256, at least 32 bytes.
 	Secret []byte
@@ -29,6 +30,14 @@ type JWTConfig struct {
 	// KeyFile is a file with the same. It is read again when it has changed, at the latest for a token that comes 5 s
 	// later; a broken one is logged and the keys of before are kept.
 	KeyFile string
+
+	// KeyURL is where the issuer publishes the same, as https://issuer/.well-known/jwks.json. It is fetched when the first of
+	// them is 10 min old, and at most every 10 s for a token whose key is not known; while that fails the keys of before are
+	// kept. Redirects are not followed. Plain http is for addresses of this machine.
+	KeyURL string
+
+	// HTTPClient fetches KeyURL. nil: one with the proxy of the environment. 5 s is the most that it may take.
+	HTTPClient *http.Client
 
 	// Algorithms restricts what is accepted, of HS256, RS256, ES256 and EdDSA. Empty: what there are keys for.
 	Algorithms []string
@@ -77,7 +86,7 @@ const (
 type JWT struct {
 	c     JWTConfig
 	fixed []key
-	file  *file
+	kept  []*source
 }
 
 // NewJWT checks c, reporting all faults, and reads the keys.
@@ -136,23 +145,39 @@ func (j *JWT) open() (faults []error) {
 		}
 		j.fixed = append(j.fixed, keys...)
 	}
-	all := j.fixed
 	if c.KeyFile != "" {
-		f, err := openKeys(c.KeyFile, c.Now, c.Logger)
+		j.kept = append(j.kept, fileSource(c.KeyFile, c.Now, c.Logger))
+	}
+	if c.KeyURL != "" {
+		s, err := urlSource(c.KeyURL, c.HTTPClient, c.Now, c.Logger)
 		if err != nil {
+			return append(faults, fmt.Errorf("identity: URL of keys: %w", err))
+		}
+		j.kept = append(j.kept, s)
+	}
+	for _, s := range j.kept {
+		if err := s.open(); err != nil {
 			return append(faults, err)
 		}
-		j.file = f
-		all = slices.Concat(all, f.current(false))
 	}
+	all := j.keys(false)
 	switch {
 	case len(faults) > 0:
 	case len(all) == 0:
-		faults = append(faults, errors.New("identity: tokens need a secret, public keys or a file of keys"))
+		faults = append(faults, errors.New("identity: tokens need a secret, public keys, or a file or URL of keys"))
 	case !slices.ContainsFunc(all, j.allowed):
 		faults = append(faults, errors.New("identity: no key is for any of the algorithms that are allowed"))
 	}
 	return faults
+}
+
+// keys are all keys; unknown tells that the last ones did not have what was looked for.
+func (j *JWT) keys(unknown bool) []key {
+	all := j.fixed
+	for _, s := range j.kept {
+		all = slices.Concat(all, s.current(unknown))
+	}
+	return all
 }
 
 func (j *JWT) allowed(k key) bool {
@@ -237,16 +262,12 @@ func (j *JWT) Renew(_ context.Context, token string) (User, error) {
 }
 
 // verify finds the key of a token. One whose kid is not known, or whose signature is of none of the keys, may be signed by
-// a key that is new in the file.
+// a key that is new.
 func (j *JWT) verify(t *jwt.JSONWebToken, dst ...any) error {
 	head := t.Headers[0]
-	keys := j.fixed
-	if j.file != nil {
-		keys = slices.Concat(keys, j.file.current(false))
-	}
-	err := j.try(t, keys, jose.SignatureAlgorithm(head.Algorithm), head.KeyID, dst)
-	if err != nil && j.file != nil {
-		err = j.try(t, j.file.current(true), jose.SignatureAlgorithm(head.Algorithm), head.KeyID, dst)
+	err := j.try(t, j.keys(false), jose.SignatureAlgorithm(head.Algorithm), head.KeyID, dst)
+	if err != nil && len(j.kept) > 0 {
+		err = j.try(t, j.keys(true), jose.SignatureAlgorithm(head.Algorithm), head.KeyID, dst)
 	}
 	return err
 }

@@ -16,6 +16,8 @@ import (
 	"log/slog"
 	"maps"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -409,35 +411,111 @@ func TestJWT_KeyFile(t *testing.T) {
 	check("new", ed, "new", CodeInvalid)
 	put(jwks(t, jose.JSONWebKey{Key: es.public, KeyID: "old"}, jose.JSONWebKey{Key: ed.public, KeyID: "new"}), time.Minute)
 	check("new, at once", ed, "new", CodeInvalid)
-	at = at.Add(lookUnknown)
+	at = at.Add(fileUnknown)
 	check("new, a second later", ed, "new", "")
 	check("old still", es, "old", "")
 	put(jwks(t, jose.JSONWebKey{Key: ed.public, KeyID: "new"}), 2*time.Minute)
 	check("taken out, at once", es, "old", "")
-	at = at.Add(lookEvery)
+	at = at.Add(fileEvery)
 	check("taken out, 5 s later", es, "old", CodeInvalid)
 	check("new still", ed, "new", "")
 
 	// A broken file changes nothing, and is told once.
 	put([]byte(`{"keys":[`), 3*time.Minute)
 	for range 3 {
-		at = at.Add(lookEvery)
+		at = at.Add(fileEvery)
 		check("broken", ed, "new", "")
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		at = at.Add(lookEvery)
+		at = at.Add(fileEvery)
 		check("gone", ed, "new", "")
 	}
 	if n := strings.Count(log.String(), "cannot be read again"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
 	}
 	put(publicPEM(t, es.public), 4*time.Minute)
-	at = at.Add(lookEvery)
+	at = at.Add(fileEvery)
 	check("mended", es, "", "")
 	check("mended", ed, "new", CodeInvalid)
+}
+
+func TestJWT_KeyURL(t *testing.T) {
+	t.Parallel()
+	es, ed := keys()["ES256"], keys()["EdDSA"]
+	var mu sync.Mutex
+	var fetched int
+	body, status := jwks(t, jose.JSONWebKey{Key: es.public, KeyID: "old"}), http.StatusOK
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if r.URL.Path != "/keys" {
+			http.Redirect(w, r, "/keys", http.StatusFound)
+			return
+		}
+		fetched++
+		w.WriteHeader(status)
+		_, _ = w.Write(body) // the client may be gone
+	}))
+	t.Cleanup(srv.Close)
+	set := func(code int, b []byte) {
+		mu.Lock()
+		defer mu.Unlock()
+		status, body = code, b
+	}
+	count := func(want int) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if fetched != want {
+			t.Errorf("fetched %d times, want %d", fetched, want)
+		}
+	}
+	at := now
+	j, err := NewJWT(JWTConfig{KeyURL: srv.URL + "/keys", Now: func() time.Time { return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, k pair, kid, want string) {
+		t.Helper()
+		if _, err := j.Renew(t.Context(), sign(t, k, kid, with(nil))); code(err) != want {
+			t.Errorf("%s: %v, want code %q", what, err, want)
+		}
+	}
+	check("old", es, "old", "")
+	count(1)
+	set(http.StatusOK, jwks(t, jose.JSONWebKey{Key: ed.public, KeyID: "new"}))
+	check("new, at once", ed, "new", CodeInvalid)
+	count(1)
+	at = at.Add(urlUnknown)
+	check("old, 10 s later", es, "old", "")
+	count(1)
+	check("new, 10 s later", ed, "new", "")
+	check("old", es, "old", CodeInvalid)
+	count(2)
+	// A flood of tokens with unknown keys fetches nothing more.
+	for range 100 {
+		check("unknown", es, "x", CodeInvalid)
+	}
+	count(2)
+	set(http.StatusInternalServerError, []byte("{}"))
+	at = at.Add(urlEvery)
+	check("broken", ed, "new", "")
+	set(http.StatusOK, []byte("<html>"))
+	at = at.Add(urlEvery)
+	check("no keys", ed, "new", "")
+	count(4)
+
+	if _, err := NewJWT(JWTConfig{KeyURL: srv.URL + "/elsewhere"}); !errors.Is(err, errRedirect) {
+		t.Errorf("a redirect: %v", err)
+	}
+	for _, bad := range []string{"http://example.com/keys", "ftp://localhost/keys", "https://", "https://user:password@localhost/", "://", "/keys"} {
+		if _, err := NewJWT(JWTConfig{KeyURL: bad}); !errors.Is(err, errScheme) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
 }
 
 func TestNewJWT_Faults(t *testing.T) {
