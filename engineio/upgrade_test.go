@@ -118,7 +118,8 @@ func TestUpgrade_WhileClosing(t *testing.T) {
 
 func TestUpgrade_Protocol3(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Config{AllowEIO3: true, PingInterval: 40 * time.Millisecond, PingTimeout: 20 * time.Millisecond})
+	patience := testkit.Scale(time.Second) // the client of this test needs time for its steps
+	s := newSite(t, Config{AllowEIO3: true, PingInterval: patience, PingTimeout: patience})
 	q := s.poll("3")
 	uq := strings.Replace(q, "polling", "websocket", 1)
 	if _, r := s.handshake(strings.Replace(uq, "EIO=3", "EIO=4", 1)); r.StatusCode != http.StatusBadRequest {
