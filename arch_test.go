@@ -33,7 +33,7 @@ var imports = map[string][]string{
 	"relay":                      {"", "adapter", "parser", "presence", "relay/identity", "relay/rest"},
 	"relay/identity":             {""},
 	"relay/rest":                 {"", "adapter", "parser", "presence", "relay/identity"},
-	"cmd/sockeye":                {"relay", "relay/identity", "relay/rest", "", "adapter", "admin", "client", "emitter", "engineio", "httpsession", "metrics", "parser", "parser/msgpack", "presence", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/load", "internal/mpack", "internal/rediswire", "internal/front", "internal/settings"},
+	"cmd/sockeye":                {"relay", "relay/identity", "relay/rest", "", "adapter", "admin", "client", "emitter", "engineio", "httpsession", "metrics", "parser", "parser/msgpack", "presence", "redisadapter", "redisadapter/rueidisdriver", "internal/eio", "internal/load", "internal/mpack", "internal/rediswire", "internal/front", "internal/settings", "httpsession/express"},
 	"internal/front":             {},
 	"internal/settings":          {},
 	"httpsession":                {"", "redisadapter"},

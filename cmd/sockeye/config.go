@@ -15,6 +15,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/internal/front"
 	"github.com/sockeye-io/sockeye/internal/settings"
+	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
 // variables begins the names of the environment's variables for settings.
@@ -49,8 +50,12 @@ type options struct {
 
 	limits limits
 
-	jwt   jwtOptions
-	rooms roomOptions
+	jwt     jwtOptions
+	session sessionOptions
+	rooms   roomOptions
+	rest    restOptions
+	metrics metricsOptions
+	admin   adminOptions
 
 	logFormat, logLevel string
 }
@@ -74,6 +79,10 @@ func newSettings(o *options) (*settings.Set, error) {
 	keys = append(keys, protocolKeys(o)...)
 	keys = append(keys, limitKeys(o)...)
 	keys = append(keys, identityKeys(o)...)
+	keys = append(keys, sessionKeys(o)...)
+	keys = append(keys, roomKeys(o)...)
+	keys = append(keys, restKeys(o)...)
+	keys = append(keys, watchKeys(o)...)
 	keys = append(keys, logKeys(o)...)
 	return settings.New(variables, keys)
 }
@@ -84,7 +93,7 @@ func listenKeys(o *options) []settings.Key {
 		{
 			Group: group, Name: "addr", Into: &o.addr, Default: defaultAddr,
 			Help:      "address to listen on, host:port or unix:/path; port 0 picks a free one",
-			Variables: []string{"PORT"}, Derive: addrFromEnv, Check: o.checkAddr,
+			Variables: []string{"PORT"}, Derive: addrFromEnv, Check: func() error { return checkAddr(o.addr) },
 		},
 		{Group: group, Name: "open", Into: &o.open, Help: "allow an address that other machines can reach although nobody is asked who they are"},
 		{Group: group, Name: "unix-mode", Into: &o.unixMode, Default: "0660", Help: "permissions of a Unix socket", Check: o.checkUnixMode},
@@ -130,6 +139,13 @@ func clusterKeys(o *options) []settings.Key {
 			Group: group, Name: "redis.mode", Into: &o.redis.mode, Default: modePubSub,
 			Help: "how to use it", Choices: []string{modePubSub, "classic", modeSharded, modeStreams},
 		},
+		{
+			Group: group, Name: "redis.subscriptions", Into: &o.redis.subscriptions, Default: string(redisadapter.DynamicSubscriptions),
+			Help: "what the servers of the mode sharded subscribe to, as subscriptionMode of Node", Choices: []string{
+				string(redisadapter.StaticSubscriptions), string(redisadapter.DynamicSubscriptions), string(redisadapter.DynamicPrivateSubscriptions),
+			},
+		},
+		{Group: group, Name: "redis.stream-length", Into: &o.redis.streamLength, Default: "10000", Min: 100, Max: 1 << 30, Unit: "entries", Help: "length of the stream, about; who is further behind is not recovered"},
 		{Group: group, Name: "redis.prefix", Into: &o.redis.prefix, Default: "socket.io", Help: "how the names of channels and of the stream start"},
 	}
 }
@@ -210,14 +226,14 @@ func addrFromEnv(env func(string) string) (addr, from string, err error) {
 	return net.JoinHostPort("127.0.0.1", port), "PORT", nil
 }
 
-func (o *options) checkAddr() error {
-	if path, unix := front.UnixPath(o.addr); unix {
+func checkAddr(addr string) error {
+	if path, unix := front.UnixPath(addr); unix {
 		if !filepath.IsAbs(path) {
-			return fmt.Errorf("%q is not the whole path of a socket, such as unix:/run/sockeye.sock", o.addr)
+			return fmt.Errorf("%q is not the whole path of a socket, such as unix:/run/sockeye.sock", addr)
 		}
 		return nil
 	}
-	_, port, err := net.SplitHostPort(o.addr)
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return err
 	}

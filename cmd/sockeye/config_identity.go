@@ -72,8 +72,7 @@ func (r *roomRules) Show() any {
 
 func identityKeys(o *options) []settings.Key {
 	const group = "Identity"
-	j, r := &o.jwt, &o.rooms
-	who := []string{"", string(relay.Anybody), string(relay.Users), string(relay.Claimed), string(relay.Nobody)}
+	j := &o.jwt
 	return []settings.Key{
 		{Group: group, Name: "jwt.secret", Into: &j.secret, Secret: true, Help: "key of HS256 for the tokens of clients, of 32 bytes at least"},
 		{Group: group, Name: "jwt.keys", Into: &j.keys, Help: "file with public keys (PEM) or a JWKS; it is read again when it changes"},
@@ -88,6 +87,14 @@ func identityKeys(o *options) []settings.Key {
 		{Group: group, Name: "jwt.user-claim", Into: &j.user, Default: "sub", Help: "claim that names the user"},
 		{Group: group, Name: "jwt.rooms-claim", Into: &j.rooms, Default: "rooms", Help: "claim with the patterns of the rooms"},
 		{Group: group, Name: "jwt.name-claim", Into: &j.nameClaim, Default: "name", Help: "claim with the name to show"},
+	}
+}
+
+func roomKeys(o *options) []settings.Key {
+	const group = "Rooms"
+	r := &o.rooms
+	who := []string{"", string(relay.Anybody), string(relay.Users), string(relay.Claimed), string(relay.Nobody)}
+	return []settings.Key{
 		{Group: group, Name: "rooms.rules", Into: &r.rules, Help: "who may join and publish in which rooms", Check: o.checkRooms},
 		{Group: group, Name: "rooms.default", Into: &r.fallback, Choices: who, Help: "who may where no rule says it; empty: any in open mode, else claim"},
 		{Group: group, Name: "rooms.everyone", Into: &r.everyone, Choices: append(who[:3:3], who[4]), Help: "who may send message and msg to all; empty: any in open mode, else none"},
@@ -105,15 +112,17 @@ func (o *options) roomRules() relay.Rules {
 	return relay.Rules{List: o.rooms.rules.list, Default: relay.Who(o.rooms.fallback), Everyone: relay.Who(o.rooms.everyone)}
 }
 
-// identified tells whether clients are asked who they are.
-func (o *options) identified() bool { return o.jwt.secret != "" || o.jwt.keys != "" }
+// given tells whether tokens are asked for.
+func (j *jwtOptions) given() bool { return j.secret != "" || j.keys != "" }
 
-// authenticator is nil in open mode.
-func (o *options) authenticator(log *slog.Logger) (identity.Authenticator, error) {
-	if !o.identified() {
+// identified tells whether clients are asked who they are.
+func (o *options) identified() bool { return o.jwt.given() || len(o.session.secrets) > 0 }
+
+// authenticator is nil where no tokens are asked for.
+func (j *jwtOptions) authenticator(log *slog.Logger) (identity.Authenticator, error) {
+	if !j.given() {
 		return nil, nil
 	}
-	j := &o.jwt
 	leeway := j.leeway
 	if leeway == 0 {
 		leeway = -1

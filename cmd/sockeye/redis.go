@@ -21,6 +21,9 @@ type redisFlags struct {
 	mode   string // pubsub, classic, sharded, streams
 	prefix string
 
+	subscriptions string // of the mode sharded; "" = dynamic
+	streamLength  int    // of the mode streams; 0 = 10,000
+
 	from, subFrom string // where the URLs come from; default: the flags
 }
 
@@ -45,7 +48,7 @@ type cluster struct {
 func redisCluster(f redisFlags, env func(string) string) (cluster, error) {
 	c, err := findRedis(f, env)
 	if c.driver != nil {
-		c.in = adapterFor(c.driver, c.mode, f.prefix)
+		c.in = adapterFor(c.driver, c.mode, f)
 	}
 	return c, err
 }
@@ -101,14 +104,18 @@ func modeOf(s string) (string, error) {
 	return "", usagef("--redis-mode: %q is none of pubsub, sharded, streams", s)
 }
 
-func adapterFor(d redisadapter.StreamDriver, mode, prefix string) adapter.Cluster {
+func adapterFor(d redisadapter.StreamDriver, mode string, f redisFlags) adapter.Cluster {
 	switch mode {
 	case modeSharded:
-		return redisadapter.Sharded(d, redisadapter.ShardedOptions{ChannelPrefix: prefix})
+		return redisadapter.Sharded(d, redisadapter.ShardedOptions{
+			ChannelPrefix: f.prefix, Mode: redisadapter.SubscriptionMode(f.subscriptions),
+		})
 	case modeStreams:
-		return redisadapter.Streams(d, redisadapter.StreamsOptions{StreamName: prefix, ChannelPrefix: prefix})
+		return redisadapter.Streams(d, redisadapter.StreamsOptions{
+			StreamName: f.prefix, ChannelPrefix: f.prefix, MaxLen: f.streamLength,
+		})
 	default:
-		return redisadapter.PubSub(d, redisadapter.PubSubOptions{Key: prefix})
+		return redisadapter.PubSub(d, redisadapter.PubSubOptions{Key: f.prefix})
 	}
 }
 

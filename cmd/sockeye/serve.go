@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -146,15 +147,25 @@ func (s *server) open(ctx context.Context) error {
 	if err := s.openCertificate(); err != nil {
 		return err
 	}
-	who, err := s.o.authenticator(s.log)
-	if err != nil {
-		return err
-	}
 	l, err := front.Listen(ctx, s.o.addr, s.o.socketMode())
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	s.listener = l
+	if err := s.openApp(ctx); err != nil {
+		// The first error is the one to tell.
+		_ = l.Close()
+		_ = s.closeParts()
+		return err
+	}
+	return nil
+}
+
+func (s *server) openApp(ctx context.Context) error {
+	who, err := s.authenticator(ctx)
+	if err != nil {
+		return err
+	}
 	s.app, err = relay.New(relay.Config{
 		Adapter:   s.cluster.adapter(),
 		Origin:    s.o.origin(),
@@ -162,13 +173,20 @@ func (s *server) open(ctx context.Context) error {
 		Identity:  who,
 		Warning:   s.o.jwt.warning,
 		Rooms:     s.o.roomRules(),
+		REST:      s.o.restConfig(s.cluster.commander(), s.log),
+		Setup:     s.setUp,
 		DenyEIO3:  !s.o.eio3,
 		IO:        s.config(),
 		Logger:    s.log,
 	})
 	if err != nil {
-		_ = l.Close() // the other error is the one to tell
+		if s.admin != nil {
+			err = errors.Join(err, s.admin.Close())
+		}
 		return s.cluster.explain(err)
+	}
+	if err := s.openSides(ctx); err != nil {
+		return errors.Join(err, s.closeApp())
 	}
 	return nil
 }

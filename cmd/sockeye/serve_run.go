@@ -39,8 +39,9 @@ type server struct {
 	certificate *front.Certificate // nil without TLS
 	listener    net.Listener
 	app         *relay.Server
-	draining    atomic.Bool
-	others      sync.WaitGroup // goroutines that end with the server
+	parts
+	draining atomic.Bool
+	others   sync.WaitGroup // goroutines that end with the server
 }
 
 // config is that of the Socket.IO server beneath.
@@ -90,8 +91,11 @@ func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", s.ready)
 	rest := front.Timely(s.app, "/socket.io/")
+	if s.ui != nil && s.o.admin.addr == "" {
+		mux.Handle("/admin-ui/", http.StripPrefix("/admin-ui", s.ui))
+	}
 	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/readyz" { // the mux would clean the paths of all others
+		if r.URL.Path == "/readyz" || s.ui != nil && strings.HasPrefix(r.URL.Path, "/admin-ui/") { // the mux would clean the paths of all others
 			mux.ServeHTTP(w, r)
 			return
 		}
@@ -127,13 +131,19 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 func (s *server) httpServer() *http.Server {
 	_, files := s.o.connections()
 	gate := &front.Gate{Max: files, PerAddress: s.o.limits.perAddress, Others: s.app.Conns, Exempt: s.exempt()}
+	srv := s.newHTTP(s.handler())
+	srv.ConnState = gate.ConnState
+	return srv
+}
+
+// newHTTP is a server with the limits of slow requests.
+func (s *server) newHTTP(h http.Handler) *http.Server {
 	srv := &http.Server{
-		Handler:           s.handler(),
+		Handler:           h,
 		ReadHeaderTimeout: s.o.limits.header,
 		WriteTimeout:      writeTime,
 		IdleTimeout:       s.o.limits.idle,
 		MaxHeaderBytes:    headerBytes,
-		ConnState:         gate.ConnState,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		// A WebSocket takes a connection over, which HTTP/2 has no way for that browsers use with every server.
 		Protocols: new(http.Protocols),
@@ -157,14 +167,15 @@ func (s *server) run(ctx context.Context) error {
 	srv := s.httpServer()
 	l := s.listener
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer s.others.Wait()
-	defer stop()
 	if s.certificate != nil {
 		l = tls.NewListener(l, s.certificate.Config())
 		s.watchCertificate(background)
 	}
-	served := make(chan error, 1)
-	go listen(srv, l, served)
+	served := make(chan error, 1+len(s.sides))
+	s.others.Go(func() { listen(srv, l, served) }) // ends when drain has closed l
+	for _, sd := range s.sides {
+		s.others.Go(func() { listen(sd.srv, sd.l, served) }) // ends when closeParts has closed it
+	}
 	if s.in.listening != nil {
 		s.in.listening(s.listener.Addr().String())
 	}
@@ -175,11 +186,23 @@ func (s *server) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	err := s.drain(ctx, srv)
-	err = errors.Join(failed, err, s.app.Close())
-	if failed == nil {
-		err = errors.Join(err, <-served) // Shutdown has ended Serve
+	err = errors.Join(failed, err, s.closeApp(), s.closeParts())
+	stop()
+	s.others.Wait()
+	close(served)
+	for fault := range served {
+		err = errors.Join(err, fault)
 	}
 	return err
+}
+
+// closeApp closes the application, after what watches it.
+func (s *server) closeApp() error {
+	var err error
+	if s.admin != nil {
+		err = s.admin.Close()
+	}
+	return errors.Join(err, s.app.Close())
 }
 
 // drain lets the clients go: no new ones come, those that are there are told to connect again once their handlers have
@@ -198,7 +221,11 @@ func (s *server) drain(ctx context.Context, srv *http.Server) error {
 	defer cancel()
 	// Long polls end when app lets their sessions go, which srv.Shutdown waits for.
 	_ = s.listener.Close() // srv would close it too, but later
-	err := s.inTime(s.app.Drain(drain, wait/2))
+	var err error
+	if s.admin != nil {
+		err = s.admin.Close()
+	}
+	err = errors.Join(err, s.inTime(s.app.Drain(drain, wait/2)))
 	err = errors.Join(err, s.inTime(s.app.Shutdown(drain)))
 	if herr := srv.Shutdown(drain); herr != nil {
 		err = errors.Join(err, s.inTime(herr), srv.Close())
@@ -215,7 +242,7 @@ func (s *server) inTime(err error) error {
 	return err
 }
 
-// listen serves on l. It ends when l is closed.
+// listen serves on l until that is closed.
 func listen(srv *http.Server, l net.Listener, done chan<- error) {
 	err := srv.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {

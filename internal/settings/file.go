@@ -42,8 +42,8 @@ func plain(err error) error {
 	}
 	text = strings.TrimPrefix(text, "yaml: ")
 	text, _, _ = strings.Cut(text, " in type ")
-	if before, _, ok := strings.Cut(text, " into "); ok {
-		text = before + ", which does not fit here"
+	if strings.HasPrefix(text, "cannot unmarshal") { // what follows is the value, which may be secret
+		text = "a value in it is of the wrong kind"
 	}
 	return errors.New(strings.ReplaceAll(text, "\n", " "))
 }
@@ -179,7 +179,7 @@ func (e *entry) fromNode(n *yaml.Node, from string) error {
 	var texts []string
 	switch _, list := e.Into.(*[]string); {
 	case n.Kind == yaml.ScalarNode && n.Tag != "!!null":
-		texts = []string{n.Value}
+		texts = e.split(n.Value)
 	case n.Kind == yaml.ScalarNode:
 		return fmt.Errorf("%s: it has no value", from)
 	case list && n.Kind == yaml.SequenceNode:
@@ -188,9 +188,6 @@ func (e *entry) fromNode(n *yaml.Node, from string) error {
 				return fmt.Errorf("%s: its elements must be plain text", from)
 			}
 			texts = append(texts, c.Value)
-		}
-		if len(texts) == 0 {
-			texts = []string{""}
 		}
 	case list:
 		return fmt.Errorf("%s: it must be a list", from)

@@ -85,7 +85,7 @@ func (s *Set) loadFlags() error {
 		if e.flag.texts == nil {
 			continue
 		}
-		if err := e.take(e.flag.texts, byFlag, "--"+e.Flag); err != nil {
+		if err := e.take(e.split(e.flag.texts...), byFlag, "--"+e.Flag); err != nil {
 			return err
 		}
 	}

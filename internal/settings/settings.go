@@ -35,7 +35,8 @@ type Key struct {
 	// Min and Max bound numbers, durations (in nanoseconds) and sizes, where they are not both 0.
 	Min, Max int64
 
-	// Secret values are never shown. They may be given by a file: its name is the value of Name+"-file".
+	// Secret values are never shown. They may be given by a file: its name is the value of Name+"-file". A list of them is
+	// not cut at commas, but at the ends of lines.
 	Secret bool
 
 	// URL values are shown without their password.
@@ -126,7 +127,7 @@ func (s *Set) add(e *entry) error {
 	if s.byName[e.Name] != nil || s.byFlag[e.Flag] != nil {
 		return fmt.Errorf("settings: %s is there twice", e.Name)
 	}
-	if err := e.set([]string{e.Default}, e.Default == ""); err != nil {
+	if err := e.set(e.split(e.Default), e.Default == ""); err != nil {
 		return fmt.Errorf("settings: default of %s: %w", e.Name, err)
 	}
 	s.keys = append(s.keys, e)
@@ -221,7 +222,7 @@ func (s *Set) loadEnv(env map[string]string) error {
 		}
 		name := s.variable(e)
 		if text := env[name]; text != "" {
-			if err := e.take([]string{text}, byVariable, name); err != nil {
+			if err := e.take(e.split(text), byVariable, name); err != nil {
 				return err
 			}
 			continue
@@ -236,7 +237,7 @@ func (s *Set) loadEnv(env map[string]string) error {
 		if text == "" {
 			continue
 		}
-		if err := e.take([]string{text}, byVariable, from); err != nil {
+		if err := e.take(e.split(text), byVariable, from); err != nil {
 			return err
 		}
 	}

@@ -92,7 +92,7 @@ func (e *entry) mask(text string) string {
 	case text == "":
 		return ""
 	case e.Secret:
-		return mask
+		return Mask
 	case e.URL:
 		return MaskURL(text)
 	}
@@ -103,7 +103,7 @@ func (e *entry) mask(text string) string {
 func MaskURL(url string) string {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok {
-		return mask
+		return Mask
 	}
 	authority, tail := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -112,7 +112,7 @@ func MaskURL(url string) string {
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		user, _, has := strings.Cut(authority[:i], ":")
 		if has {
-			user += ":" + mask
+			user += ":" + Mask
 		}
 		authority = user + authority[i:]
 	}
@@ -120,7 +120,7 @@ func MaskURL(url string) string {
 		parts := strings.Split(query, "&")
 		for i, p := range parts {
 			if k, _, ok := strings.Cut(p, "="); ok && k != "db" {
-				parts[i] = k + "=" + mask
+				parts[i] = k + "=" + Mask
 			}
 		}
 		tail = path + "?" + strings.Join(parts, "&")

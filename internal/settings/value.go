@@ -4,20 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// mask stands for what is not shown.
-const mask = "******"
+// Mask stands for what is not shown.
+const Mask = "******"
 
 // secretBytes bounds the file of a secret.
 const secretBytes = 64 << 10
 
+var errMasked = errors.New("it is masked, as --print-config shows it: put the secret there")
+
 // set sets the value that one text, or for a list several, have; zero sets the zero value.
 func (e *entry) set(texts []string, zero bool) error {
-	last := texts[len(texts)-1]
+	last := ""
+	if len(texts) > 0 {
+		last = texts[len(texts)-1]
+	}
 	if u, ok := e.Into.(Unmarshaler); ok {
 		if zero {
 			return nil
@@ -30,17 +36,21 @@ func (e *entry) set(texts []string, zero bool) error {
 	}
 	if into, ok := e.Into.(*[]string); ok {
 		*into = nil
-		if !zero {
-			*into = split(texts)
+		if zero {
+			return nil
 		}
+		if e.Secret && slices.Contains(texts, Mask) {
+			return errMasked
+		}
+		*into = texts
 		return e.allowed(*into...)
 	}
 	if zero {
 		e.clear()
 		return nil
 	}
-	if last == mask && (e.Secret || e.URL) {
-		return errors.New("it is masked, as --print-config shows it: put the secret there")
+	if last == Mask && (e.Secret || e.URL) {
+		return errMasked
 	}
 	return e.parse(last)
 }
@@ -143,10 +153,18 @@ func (e *entry) within(text string, n int64, show func(int64) string) error {
 	return e.fault(text, "not from "+show(e.Min)+" to "+show(e.Max))
 }
 
-// split cuts lists at commas.
-func split(texts []string) (all []string) {
+// split cuts the texts of a list at commas, or of a list of secrets, which may have commas in them, into lines.
+func (e *entry) split(texts ...string) []string {
+	if _, list := e.Into.(*[]string); !list {
+		return texts
+	}
+	separator := ","
+	if e.Secret {
+		separator = "\n"
+	}
+	var all []string
 	for _, text := range texts {
-		for part := range strings.SplitSeq(text, ",") {
+		for part := range strings.SplitSeq(text, separator) {
 			if part = strings.TrimSpace(part); part != "" {
 				all = append(all, part)
 			}
@@ -204,5 +222,5 @@ func (e *entry) readSecret() error {
 	if text == "" {
 		return fmt.Errorf("%s: %s is empty", e.from, e.path)
 	}
-	return e.parent.take([]string{text}, e.layer, e.from)
+	return e.parent.take(e.parent.split(text), e.layer, e.from)
 }
