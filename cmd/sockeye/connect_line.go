@@ -118,7 +118,7 @@ func cutName(s string) (name, rest string, err error) {
 func withArguments(o typed, s string) typed {
 	values, ok := jsonValues(s)
 	if !ok {
-		values, o.doubtful = []any{s}, strings.ContainsRune(`{["`, rune(strings.TrimSpace(s)[0]))
+		values, o.doubtful = []any{s}, strings.IndexAny(strings.TrimLeft(s, " \t"), `{["`) == 0
 	}
 	o.args = values
 	return o

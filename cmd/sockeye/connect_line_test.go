@@ -75,6 +75,21 @@ func TestParseLine(t *testing.T) {
 	}
 }
 
+// TestWithArguments_Blanks: what is blank is not always so to JSON.
+func TestWithArguments_Blanks(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"": 0, " \t": 0, "\u3000": 1, "\u00a0 ": 1} {
+		if o := withArguments(typed{}, text); len(o.args) != want || o.doubtful {
+			t.Errorf("%q: %+v", text, o)
+		}
+	}
+	for text, want := range map[string]bool{"{a": true, " [1,": true, `"a`: true, "a{": false, "1 a": false} {
+		if o := withArguments(typed{}, text); o.doubtful != want {
+			t.Errorf("%q: %+v", text, o)
+		}
+	}
+}
+
 func FuzzParseLine(f *testing.F) {
 	for _, s := range []string{"", "hello", `1 {"a":2} "x"`, "/emit e 1", `/emit "a b" x`, "/reply 1 2", "//x", "/", "{", "\"\xff"} {
 		f.Add(s)

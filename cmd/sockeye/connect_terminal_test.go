@@ -274,6 +274,22 @@ func TestTerminal_ServerGoes(t *testing.T) {
 		"sockeye: "+p.addr+" has ended the connection", "exit 1")
 }
 
+// TestTerminal_InterruptsConnecting to a server that says nothing.
+func TestTerminal_InterruptsConnecting(t *testing.T) {
+	t.Parallel()
+	p := startPartner(t, sockeye.Config{})
+	silent := testkit.StartProxy(t, p.addr)
+	silent.Hang(testkit.ToServer)
+	x := startTerminal(t, []string{"XDG_STATE_HOME=" + t.TempDir()}, silent.Addr)
+	x.shows(">")
+	x.write("too early")
+	x.shows("> too early")
+	x.press("C-c")
+	x.shows(">")
+	x.press("C-c")
+	x.shows("exit 130")
+}
+
 // TestTerminal_NoServer gives the terminal back.
 func TestTerminal_NoServer(t *testing.T) {
 	t.Parallel()
