@@ -210,7 +210,14 @@ func TestSessions_Recovered(t *testing.T) {
 				c.before()
 			}
 			header.set(c.back)
-			header.cut()
+			open := header.cut()
+			testkit.Eventually(t, "the server knows that it is gone", func() bool {
+				for range s.io.Of("/").Sockets() {
+					return false
+				}
+				return true
+			})
+			open()
 			if c.want == "" {
 				select {
 				case <-v.gone:
@@ -238,11 +245,21 @@ type switching struct {
 	mu     sync.Mutex
 	cookie *http.Cookie
 	conns  []net.Conn
+	gate   chan struct{} // closed when connections may be made
 }
 
 func newSwitching(c *http.Cookie) *switching {
-	s := &switching{cookie: c}
+	s := &switching{cookie: c, gate: make(chan struct{})}
+	close(s.gate)
 	s.transport = &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		s.mu.Lock()
+		gate := s.gate
+		s.mu.Unlock()
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 		if err == nil {
 			s.mu.Lock()
@@ -260,13 +277,17 @@ func (s *switching) set(c *http.Cookie) {
 	s.cookie = c
 }
 
-func (s *switching) cut() {
+// cut ends the connections; none is made until open.
+func (s *switching) cut() (open func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	gate := make(chan struct{})
+	s.gate = gate
 	for _, c := range s.conns {
 		_ = c.Close() // it may have been closed
 	}
 	s.conns = nil
+	return func() { close(gate) }
 }
 
 // SetCookies implements http.CookieJar.

@@ -142,8 +142,8 @@ func TestStores(t *testing.T) {
 		}
 		t.Cleanup(func() { closeDriver(t, d) })
 		conformance(t, httpsession.Redis(d, "sess:"))
-		if got := r.Do("TTL", "sess:b b"); got != int64(91) { // rounded up
-			t.Errorf("TTL %v", got)
+		if ttl, _ := r.Do("TTL", "sess:b b").(int64); ttl < 30 || ttl > 91 {
+			t.Errorf("TTL %v", ttl)
 		}
 	})
 	t.Run("go-redis", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -75,15 +76,40 @@ func (b *browser) header(c *client.Config) {
 
 type tab struct {
 	*harness.Client
-	gone chan client.Reason
+	lines chan line
+	gone  chan client.Reason
 }
 
 func (b *browser) open(at string) tab {
 	b.t.Helper()
 	c := harness.Connect(b.t, at, b.header)
-	gone := make(chan client.Reason, 1)
-	c.OnDisconnect(func(r client.Reason, _ error) { gone <- r })
-	return tab{c, gone}
+	n := tab{c, make(chan line, 100), make(chan client.Reason, 1)}
+	c.OnDisconnect(func(r client.Reason, _ error) { n.gone <- r })
+	c.On("message", client.HandlerFunc(func(_ context.Context, m *client.Message) error {
+		var l line
+		err := m.Scan(&l)
+		n.lines <- l
+		return err
+	}))
+	return n
+}
+
+// want waits for the next line, which must be this one. That somebody is here comes when it comes.
+func (c tab) want(t *testing.T, from, text string) {
+	t.Helper()
+	for limit := time.After(testkit.Scale(30 * time.Second)); ; {
+		select {
+		case got := <-c.lines:
+			if got == (line{from, text}) {
+				return
+			}
+			if got.Text != "is here" {
+				t.Fatalf("heard %v, want %s %s", got, from, text)
+			}
+		case <-limit:
+			t.Fatalf("heard nothing, want %s %s", from, text)
+		}
+	}
 }
 
 func (c tab) emit(t *testing.T, event, text string) {
@@ -126,23 +152,23 @@ func chat(t *testing.T, here, there string) {
 	ann.shows(there, `<b id="name">ann</b>`, `<span id="said">0</span>`)
 	one := ann.open(here)
 	two := ann.open(there)
-	one.Want("message", `[{"from":"ann","text":"is here"}]`)
+	one.want(t, "ann", "is here")
 	bob.login(there, "bob <b>")
 	his := bob.open(there)
-	one.Want("message", `[{"from":"bob <b>","text":"is here"}]`)
-	two.Want("message", `[{"from":"bob <b>","text":"is here"}]`)
+	one.want(t, "bob <b>", "is here")
+	two.want(t, "bob <b>", "is here")
 
 	two.emit(t, "say", "hello")
 	for _, c := range []tab{one, two, his} {
-		c.Want("message", `[{"from":"ann","text":"hello"}]`)
+		c.want(t, "ann", "hello")
 	}
 	one.emit(t, "rename", "ada")
 	for _, c := range []tab{one, two, his} {
-		c.Want("message", `[{"from":"ann","text":"is now ada"}]`)
+		c.want(t, "ann", "is now ada")
 	}
 	two.emit(t, "say", "me again") // after it the session has what one has written
 	for _, c := range []tab{one, two, his} {
-		c.Want("message", `[{"from":"ada","text":"me again"}]`)
+		c.want(t, "ada", "me again")
 	}
 	testkit.Eventually(t, "the page shows what the sockets wrote", func() bool {
 		_, page := ann.do(http.MethodGet, here+"/", nil)
@@ -159,7 +185,7 @@ func chat(t *testing.T, here, there string) {
 	ann.refused(here)
 	(&browser{t: t, cookie: &old}).refused(there)
 	his.emit(t, "say", "bye")
-	his.Want("message", `[{"from":"bob <b>","text":"bye"}]`)
+	his.want(t, "bob <b>", "bye")
 }
 
 func TestChat_InMemory(t *testing.T) {
@@ -189,7 +215,7 @@ func TestChat_TwoServers(t *testing.T) {
 	eve.shows(there.URL, `<b id="name">eve</b>`)
 	again := eve.open(start().URL)
 	again.emit(t, "say", "still me")
-	again.Want("message", `[{"from":"eve","text":"still me"}]`)
+	again.want(t, "eve", "still me")
 }
 
 func TestClip(t *testing.T) {
