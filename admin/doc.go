@@ -12,7 +12,8 @@
 // event for each: on a server with more than [Options.MaxSockets] sockets it stops by itself, as if the mode were
 // [Production], and begins again when half of them have gone. In production mode only the totals of every two seconds
 // are told; choose it for a server with more than some thousand sockets, or whose payloads operators must not see.
-// A page that cannot keep up loses its connection as other clients do, and begins anew.
+// A page that cannot keep up loses its connection as other clients do, and begins anew; what it is shown at once needs a
+// sockeye.SendQueue of 512 KiB at least.
 //
 // # What is safe by default
 //

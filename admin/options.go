@@ -54,7 +54,8 @@ type Options struct {
 	// Differs from Node: the host name alone, but in a worker of a cluster
 	ServerID string
 
-	// Mode is how much is told. Default Development.
+	// Mode is how much is told. Default Development, in which what FetchSockets gives as data of a socket has a
+	// further key, _admin, as with Node.
 	//
 	// Node: mode, of which NODE_ENV is the default
 	Mode Mode

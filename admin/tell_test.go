@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -68,12 +69,17 @@ func TestTeller_Overflow(t *testing.T) {
 // Where something was left out the pages get the list again.
 func TestAdmin_ShowsAgain(t *testing.T) {
 	t.Parallel()
-	s := setup(t, Options{Open: true})
+	var log lines
+	s := setup(t, Options{Open: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	p := s.page(nil)
 	p.find("all_sockets", nil)
 	p.clear()
+	s.a.teller.dropped.Add(3)
 	s.a.teller.lossy.Store(true)
 	p.find("all_sockets", nil)
+	if text := log.String(); !strings.Contains(text, `msg="admin events left out" events=3`) {
+		t.Errorf("the log does not say so:\n%s", text)
+	}
 	if s.a.teller.lossy.Load() {
 		t.Error("it would be shown again and again")
 	}
