@@ -6,9 +6,12 @@
 // in the meantime is kept, within bounds, and sent afterwards.
 //
 // Events of a socket are handled one at a time and in order, by workers that exist while there is work: an idle
-// connection has no goroutines but those of engineio.Dial. A handler may wait for an acknowledgement, also of its own
+// WebSocket has one goroutine, or none with Config.Loop. A handler may wait for an acknowledgement, also of its own
 // socket, and may close its socket or Manager. The vocabulary (Handler, Message, Event, Call) is that of the server,
 // so that both sides can share one set of typed events.
+//
+// A server, or a proxy before it, that does not keep to the protocol ends the connection with an error that says so;
+// what it can make a client hold is bounded by Config.MaxPayload, Limits, Inbox and Queue.
 //
 // Not in this package: the transports (engineio), the text of packets (parser), rooms, which only servers know.
 package client

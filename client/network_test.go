@@ -357,7 +357,10 @@ func TestDial_WrongServers(t *testing.T) {
 			"client: connect: engineio: websocket: ws: handshake: unexpected status 200 OK",
 		},
 		"a login": {
-			func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Location", "/login"); w.WriteHeader(http.StatusFound) },
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Location", "/login")
+				w.WriteHeader(http.StatusFound)
+			},
 			"", "client: connect: engineio: websocket: status 302: redirected to \"/login\"",
 		},
 		"moved for good": {
