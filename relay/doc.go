@@ -12,7 +12,8 @@
 //	               sender must be a member
 //	echo           any arguments; acknowledged with the same, and goes nowhere
 //
-// Events for "who is here" begin with "sockeye:". Names that begin so are reserved, of events and of rooms:
+// Events for "who is here" begin with "sockeye:". Names that begin so are reserved, of events and of rooms, and rooms
+// that begin with "sockeye-session:":
 //
 //	sockeye:profile   {name}; from now on the socket is announced to the rooms that it is in
 //	sockeye:who       room; acknowledged with {"ok":true,"people":[{"id","name"}]}, cluster-wide. From now on

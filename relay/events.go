@@ -9,6 +9,7 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/parser"
+	"github.com/sockeye-io/sockeye/relay/identity"
 )
 
 const (
@@ -32,7 +33,7 @@ func (r *refusal) Error() string { return "relay: " + r.Message }
 
 var (
 	errArgument   = &refusal{"invalid_argument", "The arguments are not as this event wants them."}
-	errRoom       = &refusal{"invalid_room", "A room's name has 1 to 512 bytes and does not begin with \"sockeye:\"."}
+	errRoom       = &refusal{"invalid_room", "A room's name has 1 to 512 bytes and does not begin with \"sockeye:\" or \"sockeye-session:\"."}
 	errRooms      = &refusal{"too_many_rooms", "The socket is in too many rooms."}
 	errForbidden  = &refusal{"forbidden", "That room belongs to a socket."}
 	errMember     = &refusal{"not_in_room", "The socket is not in that room."}
@@ -234,7 +235,7 @@ func roomOf(m *sockeye.Message) (string, error) {
 }
 
 func validRoom(room string) bool {
-	return room != "" && len(room) <= maxRoom && !strings.HasPrefix(room, reserved)
+	return room != "" && len(room) <= maxRoom && !identity.ReservedRoom(room)
 }
 
 func member(sock *sockeye.Socket, room string) bool {

@@ -101,6 +101,7 @@ func TestServer_Refuses(t *testing.T) {
 		{`["join",""]`, "invalid_room"},
 		{`["join","` + long + `"]`, "invalid_room"},
 		{`["join","sockeye:watch:r"]`, "invalid_room"},
+		{`["join","sockeye-session:x"]`, "invalid_room"},
 		{`["join","` + other + `"]`, "forbidden"},
 		{`["leave",{}]`, "invalid_argument"},
 		{`["leave","` + id + `"]`, "forbidden"},

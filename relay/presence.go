@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"strings"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/relay/identity"
@@ -44,7 +43,7 @@ func (s *Server) announce(sock *sockeye.Socket, event string, rooms ...string) e
 	}
 	id := identity.PublicID(sock.ID(), sock.Handshake().Query)
 	for _, room := range rooms {
-		if room == sock.ID() || strings.HasPrefix(room, reserved) {
+		if room == sock.ID() || identity.ReservedRoom(room) {
 			continue
 		}
 		if err := sock.To(watchers(room)).Emit(event, presence{room, id, p.Name}); err != nil {

@@ -89,7 +89,7 @@ func (s *Server) connected(_ context.Context, sock *sockeye.Socket) {
 func (s *Server) evict(sock *sockeye.Socket, u identity.User) []string {
 	var left []string
 	for _, room := range sock.Rooms() {
-		if room == sock.ID() || strings.HasPrefix(room, reserved) || s.rules.allows(u, room, toJoin) {
+		if room == sock.ID() || identity.ReservedRoom(room) || s.rules.allows(u, room, toJoin) {
 			continue
 		}
 		if sock.Leave(room, watchers(room)) != nil {

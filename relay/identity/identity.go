@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -86,6 +87,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // UserRoom is the name of the room that every socket of a user is in, on all servers of a cluster, so that an emitter
 // reaches the user by it. Clients cannot join it by themselves.
 func UserRoom(id string) string { return "sockeye:user:" + id }
+
+// ReservedRoom tells whether a room of that name is the server's own: those of this package and of package relay, which
+// begin with "sockeye:", and those of package httpsession, "sockeye-session:". Clients must not be let into them.
+func ReservedRoom(name string) bool {
+	return strings.HasPrefix(name, "sockeye:") || strings.HasPrefix(name, "sockeye-session:")
+}
 
 // PublicID is what others may be told of a socket whose handshake had that query. The id of a 2.x client in the main
 // namespace is the id of its session, with which whoever knows it can read and write in its name: there it is a hash.

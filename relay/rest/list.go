@@ -174,7 +174,7 @@ func describe(r *sockeye.RemoteSocket) socket {
 		case room == r.ID:
 		case strings.HasPrefix(room, user):
 			s.User = room[len(user):]
-		case !strings.HasPrefix(room, reserved):
+		case !identity.ReservedRoom(room):
 			s.Rooms = append(s.Rooms, room)
 		}
 	}
@@ -267,7 +267,7 @@ func roomsOf(ctx context.Context, b sockeye.Broadcast, prefix string) ([]room, p
 	}
 	var all []room
 	for name, n := range found {
-		if prefix == "" && strings.HasPrefix(name, reserved) {
+		if prefix == "" && identity.ReservedRoom(name) {
 			continue
 		}
 		if name, ok := strings.CutPrefix(name, prefix); ok {

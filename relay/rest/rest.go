@@ -21,7 +21,7 @@ const (
 	// runTime bounds an operation or a question, beside the wait for acknowledgements.
 	runTime = 10 * time.Second
 
-	// reserved begins the names of rooms and events that are the server's own.
+	// reserved begins the names of events that are the server's own.
 	reserved = "sockeye:"
 )
 

@@ -211,6 +211,7 @@ func TestHandler_Strict(t *testing.T) {
 		{"/v1/join", `{"to":{"all":true}}`, 422, "/rooms"},
 		{"/v1/join", `{"to":{"all":true},"rooms":[]}`, 422, "/rooms"},
 		{"/v1/join", `{"to":{"all":true},"rooms":["sockeye:user:eve"]}`, 422, "/rooms/0"},
+		{"/v1/join", `{"to":{"all":true},"rooms":["sockeye-session:x"]}`, 422, "/rooms/0"},
 		{"/v1/leave", `{"to":{"all":true},"rooms":["sockeye:user:eve"]}`, 422, "/rooms/0"},
 		{"/v1/leave", `{"rooms":["r"]}`, 422, "/to"},
 		{"/v1/disconnect", `{}`, 422, "/to"},

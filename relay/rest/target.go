@@ -3,7 +3,6 @@ package rest
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/relay/identity"
@@ -45,16 +44,16 @@ func (t *target) names(pointer string) *problem {
 	if p := checkNames(t.Users, pointer+"/users", identity.ValidID, "the id of a user has 1 to 256 bytes and no control characters"); p != nil {
 		return p
 	}
-	plain := func(id string) bool { return id != "" && len(id) <= maxName && !strings.HasPrefix(id, reserved) }
+	plain := func(id string) bool { return id != "" && len(id) <= maxName && !identity.ReservedRoom(id) }
 	return checkNames(t.Sockets, pointer+"/sockets", plain, "that is no id of a socket")
 }
 
 func checkRooms(rooms []string, pointer string) *problem {
-	return checkNames(rooms, pointer, isRoom, `a room's name has 1 to 512 bytes and does not begin with "sockeye:"`)
+	return checkNames(rooms, pointer, isRoom, `a room's name has 1 to 512 bytes and does not begin with "sockeye:" or "sockeye-session:"`)
 }
 
 func isRoom(room string) bool {
-	return room != "" && len(room) <= maxName && !strings.HasPrefix(room, reserved)
+	return room != "" && len(room) <= maxName && !identity.ReservedRoom(room)
 }
 
 func checkNames(names []string, pointer string, ok func(string) bool, detail string) *problem {
