@@ -46,6 +46,11 @@ func TestClient_IdleGoroutines(t *testing.T) {
 		"polling":   {DialConfig{Transports: onlyPolling}, conns / 10, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			ours := []string{"engineio.(*dialed)", "engineio.(*clientSocket)", "netpoll.(*conn)"}
+			if name == "upgrade" {
+				ours = append(ours, "http.(*persistConn)") // those of polling are closed
+			}
+			before := goroutines(ours...) // of other tests
 			url, _ := serveEcho(t, Config{PingInterval: time.Hour})
 			h := newRecorder()
 			h.opened = make(chan *Conn, conns)
@@ -64,14 +69,8 @@ func TestClient_IdleGoroutines(t *testing.T) {
 			for range all {
 				h.wantMessages(t, "text:hello")
 			}
-			limit := int(tc.each * float64(tc.conns))
-			testkit.Eventually(t, "few goroutines", func() bool {
-				n := goroutines("engineio.(*dialed)", "engineio.(*clientSocket)", "netpoll.(*conn)")
-				if name == "upgrade" {
-					n += goroutines("http.(*persistConn)") // those of polling are closed
-				}
-				return n <= limit
-			})
+			limit := before + int(tc.each*float64(tc.conns))
+			testkit.Eventually(t, "few goroutines", func() bool { return goroutines(ours...) <= limit })
 			for _, c := range all {
 				_ = c.Close() // always nil
 			}
