@@ -57,6 +57,8 @@ type options struct {
 	metrics metricsOptions
 	admin   adminOptions
 
+	presence presenceOptions
+
 	logFormat, logLevel string
 }
 
@@ -82,6 +84,7 @@ func newSettings(o *options) (*settings.Set, error) {
 	keys = append(keys, sessionKeys(o)...)
 	keys = append(keys, roomKeys(o)...)
 	keys = append(keys, restKeys(o)...)
+	keys = append(keys, presenceKeys(o)...)
 	keys = append(keys, watchKeys(o)...)
 	keys = append(keys, logKeys(o)...)
 	return settings.New(variables, keys)

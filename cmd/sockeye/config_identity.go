@@ -14,7 +14,7 @@ import (
 
 // jwtOptions say how tokens are checked. Without secret and keys nobody is asked who they are.
 type jwtOptions struct {
-	secret, keys           string
+	secret, keys, keysURL  string
 	algorithms             []string
 	issuer                 string
 	audience               []string
@@ -76,6 +76,7 @@ func identityKeys(o *options) []settings.Key {
 	return []settings.Key{
 		{Group: group, Name: "jwt.secret", Into: &j.secret, Secret: true, Help: "key of HS256 for the tokens of clients, of 32 bytes at least"},
 		{Group: group, Name: "jwt.keys", Into: &j.keys, Help: "file with public keys (PEM) or a JWKS; it is read again when it changes"},
+		{Group: group, Name: "jwt.keys-url", Into: &j.keysURL, Help: "where the issuer publishes them, as https://issuer/.well-known/jwks.json"},
 		{Group: group, Name: "jwt.algorithms", Into: &j.algorithms, Choices: []string{"HS256", "RS256", "ES256", "EdDSA"}, Help: "what is accepted; empty: what there are keys for"},
 		{Group: group, Name: "jwt.issuer", Into: &j.issuer, Help: "what the claim iss must be"},
 		{Group: group, Name: "jwt.audience", Into: &j.audience, Help: "of what one must be in the claim aud"},
@@ -113,7 +114,7 @@ func (o *options) roomRules() relay.Rules {
 }
 
 // given tells whether tokens are asked for.
-func (j *jwtOptions) given() bool { return j.secret != "" || j.keys != "" }
+func (j *jwtOptions) given() bool { return j.secret != "" || j.keys != "" || j.keysURL != "" }
 
 // identified tells whether clients are asked who they are.
 func (o *options) identified() bool { return o.jwt.given() || len(o.session.secrets) > 0 }
@@ -128,7 +129,7 @@ func (j *jwtOptions) authenticator(log *slog.Logger) (identity.Authenticator, er
 		leeway = -1
 	}
 	a, err := identity.NewJWT(identity.JWTConfig{
-		Secret: []byte(j.secret), KeyFile: j.keys, Algorithms: j.algorithms,
+		Secret: []byte(j.secret), KeyFile: j.keys, KeyURL: j.keysURL, Algorithms: j.algorithms,
 		Issuer: j.issuer, Audience: j.audience, Leeway: leeway, WithoutExpiry: j.withoutExpiry, Anonymous: j.anonymous,
 		Query: j.query, UserClaim: j.user, RoomsClaim: j.rooms, NameClaim: j.nameClaim, Logger: log,
 	})

@@ -52,6 +52,12 @@ type adminOptions struct {
 	serverID string
 }
 
+// presenceOptions are those of who is online.
+type presenceOptions struct {
+	on            bool
+	expiry, grace time.Duration
+}
+
 // restTokens is a setting with a structure.
 type restTokens struct{ list []rest.Token }
 
@@ -131,6 +137,16 @@ func watchKeys(o *options) []settings.Key {
 		{Group: group, Name: "admin.mode", Into: &a.mode, Default: string(admin.Development), Choices: []string{string(admin.Development), string(admin.Production)}, Help: "whether single sockets and events are shown"},
 		{Group: group, Name: "admin.ui-dir", Into: &a.uiDir, Help: "directory ui/dist of @socket.io/admin-ui, served at /admin-ui/"},
 		{Group: group, Name: "admin.server-id", Into: &a.serverID, Help: "name of this server there; empty: host name and process"},
+	}
+}
+
+func presenceKeys(o *options) []settings.Key {
+	const group = "Presence"
+	p := &o.presence
+	return []settings.Key{
+		{Group: group, Name: "presence.on", Flag: "presence", Into: &p.on, Help: "keep who is online, by user and room, for REST; in the Redis of the cluster if there is one"},
+		{Group: group, Name: "presence.expiry", Into: &p.expiry, Default: "30s", Min: int64(time.Second), Max: int64(time.Hour), Help: "how long users of a server that was killed stay online"},
+		{Group: group, Name: "presence.grace", Into: &p.grace, Default: "3s", Max: int64(time.Hour), Help: "how long users stay online whose last connection has gone"},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/sockeye-io/sockeye/internal/front"
 	"github.com/sockeye-io/sockeye/internal/settings"
 	"github.com/sockeye-io/sockeye/relay"
+	"github.com/sockeye-io/sockeye/relay/identity"
 )
 
 const defaultAddr = "127.0.0.1:3000"
@@ -147,12 +148,16 @@ func (s *server) open(ctx context.Context) error {
 	if err := s.openCertificate(); err != nil {
 		return err
 	}
+	who, err := s.o.jwt.authenticator(s.log)
+	if err != nil {
+		return err
+	}
 	l, err := front.Listen(ctx, s.o.addr, s.o.socketMode())
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	s.listener = l
-	if err := s.openApp(ctx); err != nil {
+	if err := s.openApp(ctx, who); err != nil {
 		// The first error is the one to tell.
 		_ = l.Close()
 		_ = s.closeParts()
@@ -161,10 +166,17 @@ func (s *server) open(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) openApp(ctx context.Context) error {
-	who, err := s.authenticator(ctx)
-	if err != nil {
-		return err
+// openApp makes the application; who says who clients are, unless sessions do.
+func (s *server) openApp(ctx context.Context, who identity.Authenticator) error {
+	var err error
+	if len(s.o.session.secrets) > 0 {
+		if who, err = s.bySession(ctx); err != nil {
+			return err
+		}
+	}
+	restful := s.o.restConfig(s.cluster.commander(), s.log)
+	if s.o.presence.on {
+		restful.Presence = &s.presence
 	}
 	s.app, err = relay.New(relay.Config{
 		Adapter:   s.cluster.adapter(),
@@ -173,16 +185,14 @@ func (s *server) openApp(ctx context.Context) error {
 		Identity:  who,
 		Warning:   s.o.jwt.warning,
 		Rooms:     s.o.roomRules(),
-		REST:      s.o.restConfig(s.cluster.commander(), s.log),
+		REST:      restful,
 		Setup:     s.setUp,
 		DenyEIO3:  !s.o.eio3,
 		IO:        s.config(),
 		Logger:    s.log,
 	})
 	if err != nil {
-		if s.admin != nil {
-			err = errors.Join(err, s.admin.Close())
-		}
+		_ = s.closeWatchers() // the other error is the one to tell
 		return s.cluster.explain(err)
 	}
 	if err := s.openSides(ctx); err != nil {

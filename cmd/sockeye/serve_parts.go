@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/admin"
@@ -15,8 +16,10 @@ import (
 	"github.com/sockeye-io/sockeye/httpsession/express"
 	"github.com/sockeye-io/sockeye/internal/front"
 	"github.com/sockeye-io/sockeye/metrics"
+	"github.com/sockeye-io/sockeye/presence"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"
+	"github.com/sockeye-io/sockeye/relay"
 	"github.com/sockeye-io/sockeye/relay/identity"
 )
 
@@ -34,8 +37,12 @@ type parts struct {
 	ui       http.Handler // the admin page
 	sessions *httpsession.Sessions
 	redis    *rueidisdriver.Driver // of the sessions alone
+	presence late
 	sides    []*side
 }
+
+// late is a Presence for REST that is made after the configuration of REST.
+type late struct{ *presence.Presence }
 
 // commander is the Redis of the cluster, for what is kept there; nil without one.
 func (c cluster) commander() redisadapter.Commander {
@@ -54,7 +61,38 @@ func (s *server) setUp(io *sockeye.Server) (err error) {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
+	if s.o.presence.on {
+		if err := s.setUpPresence(io); err != nil {
+			return err
+		}
+	}
 	return s.setUpAdmin(io)
+}
+
+func (s *server) setUpPresence(io *sockeye.Server) (err error) {
+	o := &s.o.presence
+	grace := o.grace
+	if grace == 0 {
+		grace = -1
+	}
+	s.presence.Presence, err = presence.New(io.Of("/"), presence.Options{
+		User: func(sock *sockeye.Socket) (id string, ok bool) {
+			u := relay.UserOf(sock)
+			return u.ID, !u.Anonymous()
+		},
+		Info: func(sock *sockeye.Socket) any {
+			if name := relay.UserOf(sock).Name; name != "" {
+				return map[string]string{"name": name}
+			}
+			return nil
+		},
+		Rooms:  func(room string) bool { return !strings.HasPrefix(room, "sockeye:") },
+		Redis:  s.cluster.commander(),
+		Prefix: s.o.redis.prefix + "-presence",
+		Expiry: o.expiry, Grace: grace,
+		OnFault: func(err error) { s.log.Warn("presence", slog.Any("error", err)) },
+	})
+	return err
 }
 
 func (s *server) setUpAdmin(io *sockeye.Server) error {
@@ -78,11 +116,8 @@ func (s *server) setUpAdmin(io *sockeye.Server) error {
 	return err
 }
 
-// authenticator says who clients are: nil in open mode.
-func (s *server) authenticator(ctx context.Context) (identity.Authenticator, error) {
-	if len(s.o.session.secrets) == 0 {
-		return s.o.jwt.authenticator(s.log)
-	}
+// bySession opens the sessions, which say who clients are.
+func (s *server) bySession(ctx context.Context) (identity.Authenticator, error) {
 	o := &s.o.session
 	redis := s.cluster.commander()
 	if o.redis != "" {

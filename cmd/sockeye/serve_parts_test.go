@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -213,6 +215,46 @@ func TestServe_Session(t *testing.T) {
 			t.Errorf("%q: exit %d, %s", args, code, errs)
 		}
 	}
+}
+
+// Who is online is known at each server.
+func TestServe_Presence(t *testing.T) {
+	t.Parallel()
+	const secret = "a secret of more than thirty-two bytes"
+	r := testkit.StartRedis(t)
+	args := []string{
+		"--addr", "127.0.0.1:0", "--redis", r.URL(), "--presence", "--presence-grace", "0s", "--jwt-secret", secret,
+		"--rest-tokens", "[{name: reader, secret: secret-of-a-reader, scopes: [read]}]",
+	}
+	one, two := serving(t, nil, args...), serving(t, nil, args...)
+	ann := fmt.Sprintf(`0{"token":%q}`, token(secret, map[string]any{"sub": "ann", "name": "Ann", "exp": time.Now().Add(time.Hour).Unix()}))
+	if got := enter(t, one.url, nil, ann); !strings.HasPrefix(got, `0{"sid"`) {
+		t.Fatal(got)
+	}
+	users := func(p process) string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/v1/users", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer secret-of-a-reader")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	testkit.Eventually(t, "Ann is online", func() bool {
+		return strings.Contains(users(two), `{"user":"ann","info":{"name":"Ann"}}`)
+	})
+	if code := one.stop(); code != exitOK || strings.Contains(one.errors.String(), "presence") {
+		t.Errorf("exit %d: %s", code, one.errors)
+	}
+	testkit.Eventually(t, "Ann has gone", func() bool { return !strings.Contains(users(two), "ann") })
 }
 
 // When one of the listeners cannot be had nothing is left running.

@@ -198,11 +198,21 @@ func (s *server) run(ctx context.Context) error {
 
 // closeApp closes the application, after what watches it.
 func (s *server) closeApp() error {
-	var err error
+	return errors.Join(s.closeWatchers(), s.app.Close())
+}
+
+// closeWatchers closes what needs the application, and the Redis that it closes. More than once is no fault.
+func (s *server) closeWatchers() error {
+	var errs []error
 	if s.admin != nil {
-		err = s.admin.Close()
+		errs = append(errs, s.admin.Close())
 	}
-	return errors.Join(err, s.app.Close())
+	if p := s.presence.Presence; p != nil {
+		if err := p.Close(); err != nil { // what it leaves behind expires
+			s.log.Warn("presence", slog.Any("error", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // drain lets the clients go: no new ones come, those that are there are told to connect again once their handlers have
@@ -221,12 +231,8 @@ func (s *server) drain(ctx context.Context, srv *http.Server) error {
 	defer cancel()
 	// Long polls end when app lets their sessions go, which srv.Shutdown waits for.
 	_ = s.listener.Close() // srv would close it too, but later
-	var err error
-	if s.admin != nil {
-		err = s.admin.Close()
-	}
-	err = errors.Join(err, s.inTime(s.app.Drain(drain, wait/2)))
-	err = errors.Join(err, s.inTime(s.app.Shutdown(drain)))
+	err := s.inTime(s.app.Drain(drain, wait/2))
+	err = errors.Join(err, s.closeWatchers(), s.inTime(s.app.Shutdown(drain)))
 	if herr := srv.Shutdown(drain); herr != nil {
 		err = errors.Join(err, s.inTime(herr), srv.Close())
 	}

@@ -128,7 +128,7 @@ func TestServe_ConfigFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			args := append([]string{"serve"}, test.args...)
+			args := append([]string{"serve", "--addr", "127.0.0.1:0"}, test.args...)
 			if test.file != "" {
 				args = append(args, "--config", write(t, "sockeye.yaml", test.file))
 			}
