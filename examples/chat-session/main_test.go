@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/client"
-	"github.com/sockeye-io/sockeye/examples/internal/harness"
+	"github.com/sockeye-io/sockeye/internal/harness"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 

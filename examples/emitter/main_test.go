@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye"
-	"github.com/sockeye-io/sockeye/examples/internal/harness"
+	"github.com/sockeye-io/sockeye/internal/harness"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"

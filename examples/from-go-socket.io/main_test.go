@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/examples/internal/harness"
+	"github.com/sockeye-io/sockeye/internal/harness"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 

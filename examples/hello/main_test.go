@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"github.com/sockeye-io/sockeye/examples/internal/harness"
+	"github.com/sockeye-io/sockeye/internal/harness"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sockeye-io/sockeye/examples/internal/harness"
+	"github.com/sockeye-io/sockeye/internal/harness"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/client"
-	"github.com/sockeye-io/sockeye/examples/internal/harness"
+	"github.com/sockeye-io/sockeye/internal/harness"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 

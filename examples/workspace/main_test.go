@@ -10,7 +10,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/client"
 	"github.com/sockeye-io/sockeye/emitter"
-	"github.com/sockeye-io/sockeye/examples/internal/harness"
+	"github.com/sockeye-io/sockeye/internal/harness"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 	"github.com/sockeye-io/sockeye/redisadapter/rueidisdriver"

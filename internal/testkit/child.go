@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -29,6 +30,19 @@ func StartChild(t testing.TB, cmd *exec.Cmd) *Child {
 
 // Kill ends it as kill -9 does and waits until it has ended.
 func (c *Child) Kill() { c.p.kill() }
+
+// Terminate sends SIGTERM, or kills it where there is no such thing.
+func (c *Child) Terminate() {
+	if c.p.cmd.Process.Signal(syscall.SIGTERM) != nil {
+		_ = c.p.cmd.Process.Kill() // it may have ended already
+	}
+}
+
+// Wait waits until it has ended and gives its exit code, -1 where a signal has ended it.
+func (c *Child) Wait() int {
+	<-c.p.ended
+	return c.p.cmd.ProcessState.ExitCode()
+}
 
 // Running tells whether it has not ended; a paused one has not.
 func (c *Child) Running() bool { return c.p.running() }

@@ -1,4 +1,4 @@
-// Package harness builds and runs the examples for their tests, as a user would: as programs of their own.
+// Package harness builds and runs programs of this module for tests, as a user would: the examples and sockeye itself.
 package harness
 
 import (
