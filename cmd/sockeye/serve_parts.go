@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/admin"
@@ -86,7 +85,7 @@ func (s *server) setUpPresence(io *sockeye.Server) (err error) {
 			}
 			return nil
 		},
-		Rooms:  func(room string) bool { return !strings.HasPrefix(room, "sockeye:") },
+		Rooms:  func(room string) bool { return !identity.ReservedRoom(room) },
 		Redis:  s.cluster.commander(),
 		Prefix: s.o.redis.prefix + "-presence",
 		Expiry: o.expiry, Grace: grace,
