@@ -229,3 +229,42 @@ func TestClient_CloseOfABlockedSocket(t *testing.T) {
 	await(t, "the end", ended)
 	close(stop)
 }
+
+// An emit that finds the queue full leaves the call of OnClose to another goroutine: the connection is not over before
+// that has returned.
+func TestClient_EndedAfterOnClose(t *testing.T) {
+	t.Parallel()
+	for name, tr := range map[string][]string{"polling": onlyPolling, "websocket": onlyWebSocket} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeEngine(t).start()
+			h := newRecorder()
+			h.closed = make(chan recordedClose) // OnClose waits
+			ended := make(chan struct{})
+			c := dialFake(t, f.URL, DialConfig{
+				Transports: tr, Queue: SendQueue{MaxPackets: 1}, Ended: func() { close(ended) },
+			}, h)
+			one := Prepare([]byte("x"), false)
+			for c.SendPrepared(SendOptions{}, one, one) == nil { // an empty queue takes anything
+				continue
+			}
+			testkit.Eventually(t, "only OnClose is left", func() bool { return c.holdsOfClient() == 1 })
+			select {
+			case <-ended:
+				t.Error("ended before OnClose has returned")
+			default:
+			}
+			h.wantClose(t, ReasonTransportError)
+			await(t, "the end", ended)
+		})
+	}
+}
+
+// holdsOfClient counts what is not over yet of a dialed connection.
+func (c *Conn) holdsOfClient() int32 {
+	d, ok := c.current().(*dialed)
+	if !ok {
+		return -1
+	}
+	return d.holds.Load()
+}
