@@ -95,6 +95,26 @@ func TestServe_Documented(t *testing.T) {
 	}
 }
 
+// TestServe_DocumentedFile: the file that the manual shows is a good one.
+func TestServe_DocumentedFile(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../docs/serve.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "```yaml\n")
+	file, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("the manual has no file")
+	}
+	file = strings.ReplaceAll(file, "/run/secrets/redis", write(t, "redis", "password"))
+	file = strings.ReplaceAll(file, "/run/secrets/rest-tokens.yaml", write(t, "tokens", "- {name: backend, secret: a-secret-of-the-backend}\n"))
+	code, out, errs := command(t, nil, "serve", "--print-config", "--config", write(t, "sockeye.yaml", file))
+	if code != exitOK || !strings.Contains(out, "  url: rediss://sockeye:******@redis.internal:6380 # ") || !strings.Contains(out, "limits:\n  connections: 20000 #") {
+		t.Errorf("exit %d %s\n%s", code, errs, out)
+	}
+}
+
 func TestServe_ConfigFaults(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
