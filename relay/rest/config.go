@@ -84,8 +84,8 @@ type Config struct {
 	// MaxBatch bounds the operations of a batch. Default 100.
 	MaxBatch int
 
-	// MaxConcurrent bounds the requests that are answered at a time; further ones get 429. Default 64. Of these a quarter,
-	// but at least one, may be questions to the cluster.
+	// MaxConcurrent bounds the requests that are answered at a time; further ones get 429. Default 64. Of these a quarter
+	// may be questions to the cluster, and a half waits for acknowledgements, but at least one of each.
 	MaxConcurrent int
 
 	// MaxAckWait bounds how long a request may wait for acknowledgements. Default 30 s.

@@ -147,6 +147,13 @@ type missing struct {
 }
 
 func (e *emitRequest) collect(ctx context.Context, r *request, b sockeye.Broadcast) (int, any, *problem) {
+	// Those that wait long must leave room for those that do not.
+	select {
+	case r.h.waits <- struct{}{}:
+		defer func() { <-r.h.waits }()
+	default:
+		return 0, nil, newProblem("too_many_requests", "too many wait for acknowledgements").wait(1)
+	}
 	wait, cancel := context.WithTimeout(ctx, time.Duration(e.Ack.Timeout)*time.Millisecond)
 	defer cancel()
 	var got sockeye.Replies

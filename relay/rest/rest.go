@@ -35,6 +35,7 @@ type Handler struct {
 	failures *failures
 	slots    chan struct{} // requests that are answered
 	asks     chan struct{} // questions to the cluster
+	waits    chan struct{} // waits for acknowledgements
 	kept     store
 }
 
@@ -64,6 +65,7 @@ func New(io *sockeye.Server, c Config) (*Handler, error) {
 	h := &Handler{
 		c: c, tokens: tokens, ns: io.Of(c.Namespace), mux: http.NewServeMux(), failures: newFailures(),
 		slots: make(chan struct{}, c.MaxConcurrent), asks: make(chan struct{}, max(1, c.MaxConcurrent/4)),
+		waits: make(chan struct{}, max(1, c.MaxConcurrent/2)),
 	}
 	h.kept = newMemory(c.Replay)
 	if c.Redis != nil {

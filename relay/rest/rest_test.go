@@ -258,6 +258,15 @@ func TestHandler_Concurrency(t *testing.T) {
 	}
 	n.call("POST", "/v1/emit", emit).is(http.StatusAccepted, done)
 	<-n.h.asks
+	n.h.waits <- struct{}{}
+	n.h.waits <- struct{}{} // two wait
+	n.call("POST", "/v1/emit", `{"to":{"all":true},"event":"e","ack":{}}`, "Idempotency-Key", "k").fails(http.StatusTooManyRequests, "too_many_requests", "")
+	n.call("POST", "/v1/emit", emit).is(http.StatusAccepted, done)
+	<-n.h.waits
+	if r := n.call("POST", "/v1/emit", `{"to":{"all":true},"event":"e","ack":{}}`, "Idempotency-Key", "k"); r.status != http.StatusOK {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	<-n.h.waits
 	for range 5 {
 		n.h.slots <- struct{}{}
 	}
