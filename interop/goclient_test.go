@@ -197,7 +197,7 @@ func TestGoClient_Retries(t *testing.T) {
 			t.Parallel()
 			p, url := startPlain(t, obj{"generation": 4})
 			s, err := client.Dial(t.Context(), url, client.Config{
-				Transports: transportsOf(w.options), Retries: 5, AckTimeout: testkit.Scale(200 * time.Millisecond),
+				Transports: transportsOf(w.options), Retries: 100, AckTimeout: testkit.Scale(200 * time.Millisecond),
 				Reconnect: client.Reconnect{Delay: 10 * time.Millisecond},
 			})
 			if err != nil {
