@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: setup.sh [missing]
-# Installs what the tests need and this machine lacks: a C compiler (for the race detector), Node, redis-server, tmux
-# and Chromium from the packages of Debian and its kin, where that is allowed (root, or sudo without a password),
+# Installs what the tests need and this machine lacks: a C compiler (for the race detector), Node, redis-server, tmux,
+# nginx, HAProxy and Chromium from the packages of Debian and its kin, where that is allowed (root, or sudo without a password),
 # and npm packages from the lock files. With "missing" it says only what is not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +15,9 @@ packages() { # of Debian, that would give what is missing
   have gcc || have clang || printf '%s\n' gcc libc6-dev
   have redis-server || echo redis-server
   have tmux || echo tmux
+  # They are where only root looks.
+  PATH=$PATH:/usr/sbin have nginx || echo nginx
+  PATH=$PATH:/usr/sbin have haproxy || echo haproxy
   have node && have npm || printf '%s\n' nodejs npm
   [ -n "${CHROMIUM:-}" ] || have chromium || have chromium-browser || have google-chrome || echo chromium
 }

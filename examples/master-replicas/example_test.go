@@ -95,7 +95,7 @@ func testSentinel(t *testing.T, bin string) {
 			return false
 		}
 		for i, c := range clients {
-			for c.Heard("after") {
+			for c.Heard("after", "") {
 				heard[i] = true
 			}
 		}

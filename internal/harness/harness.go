@@ -245,11 +245,15 @@ func sameJSON(a, b string) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(p, q)
 }
 
-// Heard tells whether this event is the next of those that came; it waits for nothing, and forgets what it looked at.
-func (c *Client) Heard(event string) bool {
+// Pending tells whether there is something that was heard and not looked at.
+func (c *Client) Pending() bool { return len(c.heard) > 0 }
+
+// Heard looks at the next of what was heard and tells whether it is this one; args are JSON, and "" stands for any. It
+// waits for nothing.
+func (c *Client) Heard(event, args string) bool {
 	select {
 	case got := <-c.heard:
-		return got.Event == event
+		return got.Event == event && (args == "" || sameJSON(got.Args, args))
 	default:
 		return false
 	}
