@@ -36,12 +36,12 @@ var proxies = []proxy{
 		start: func(t *testing.T, program, config string) *exec.Cmd {
 			t.Helper()
 			dir := t.TempDir()
-			paths := ""
+			var paths strings.Builder
 			for _, what := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-				paths += fmt.Sprintf("%s_temp_path %s/%s;\n", what, dir, what)
+				fmt.Fprintf(&paths, "%s_temp_path %s/%s;\n", what, dir, what)
 			}
 			main := "daemon off; master_process off; pid " + dir + "/pid; error_log stderr warn;\n" +
-				"events { worker_connections 2000; }\nhttp { access_log off;\n" + paths + config + "\n}\n"
+				"events { worker_connections 2000; }\nhttp { access_log off;\n" + paths.String() + config + "\n}\n"
 			return exec.Command(program, "-p", dir, "-e", "stderr", "-c", file(t, dir, main))
 		},
 	},

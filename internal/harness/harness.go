@@ -84,20 +84,20 @@ type Program struct {
 // Start starts a program and waits until it has printed an address such as http://127.0.0.1:3000. It dies with the test.
 func Start(t testing.TB, bin string, args ...string) *Program {
 	t.Helper()
-	return StartCmd(t, exec.Command(bin, args...))
+	return StartCmd(t, exec.CommandContext(context.Background(), bin, args...)) // it dies with the test
 }
 
 // StartAt starts a program that prints nothing and waits until something answers at addr, a host:port.
 func StartAt(t testing.TB, bin, addr string) *Program {
 	t.Helper()
-	p, _, done := start(t, exec.Command(bin))
+	p, _, done := start(t, exec.CommandContext(context.Background(), bin)) // as above
 	testkit.Eventually(t, "the program answers", func() bool {
 		select {
 		case <-done:
 			t.Fatalf("the program has ended:\n%s", strings.Join(p.Output(), "\n"))
 		default:
 		}
-		conn, err := net.Dial("tcp", addr)
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 		if err != nil {
 			return false
 		}
@@ -147,7 +147,7 @@ func start(t testing.TB, cmd *exec.Cmd) (p *Program, ready chan string, done cha
 // read keeps what the program prints. It ends with the program.
 func (p *Program) read(r io.ReadCloser, ready chan<- string, done chan<- struct{}) {
 	defer close(done)
-	defer r.Close()
+	defer func() { _ = r.Close() }() // only read from
 	found := false
 	for s := bufio.NewScanner(r); s.Scan(); {
 		p.mu.Lock()
