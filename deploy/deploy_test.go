@@ -223,7 +223,7 @@ func TestContainerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"SOCKEYE_OPEN=true"}
-	for _, e := range strings.FieldsSeq(regexp.MustCompile(`(?m)^ENV (.*)$`).FindStringSubmatch(text)[1]) {
+	for e := range strings.FieldsSeq(regexp.MustCompile(`(?m)^ENV (.*)$`).FindStringSubmatch(text)[1]) {
 		env = append(env, strings.ReplaceAll(e, "/usr/share/sockeye/client", client))
 	}
 	accepts(t, bin, env)
