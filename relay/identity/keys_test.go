@@ -223,4 +223,3 @@ func FuzzParseKeys(f *testing.F) {
 		}
 	})
 }
-
