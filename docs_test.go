@@ -144,6 +144,8 @@ var types = map[string]reflect.Type{
 	"AckError": reflect.TypeFor[*sockeye.AckError](), "Config": reflect.TypeFor[sockeye.Config](),
 	"Limits": reflect.TypeFor[sockeye.Limits](), "SendQueue": reflect.TypeFor[sockeye.SendQueue](),
 	"Recovery": reflect.TypeFor[sockeye.Recovery](), "Hooks": reflect.TypeFor[sockeye.Hooks](),
+	"Observer": reflect.TypeFor[sockeye.Observer](), "Rate": reflect.TypeFor[sockeye.Rate](),
+	"Admission":    reflect.TypeFor[sockeye.Admission](),
 	"OriginPolicy": reflect.TypeFor[sockeye.OriginPolicy](), "CORS": reflect.TypeFor[sockeye.CORS](),
 	"PubSubOptions": reflect.TypeFor[redisadapter.PubSubOptions](), "Stats": reflect.TypeFor[redisadapter.Stats](),
 	"ShardedOptions": reflect.TypeFor[redisadapter.ShardedOptions](),
