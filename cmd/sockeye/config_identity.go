@@ -63,7 +63,7 @@ func (r *roomRules) UnmarshalSetting(n *settings.Node) error {
 
 // Show implements settings.Unmarshaler.
 func (r *roomRules) Show() any {
-	list := []roomRule{}
+	list := make([]roomRule, 0, len(r.list))
 	for _, rule := range r.list {
 		list = append(list, roomRule{rule.Rooms, string(rule.Join), string(rule.Publish), rule.Hidden})
 	}

@@ -87,7 +87,7 @@ func (r *restTokens) UnmarshalSetting(n *settings.Node) error {
 
 // Show implements settings.Unmarshaler.
 func (r *restTokens) Show() any {
-	list := []restToken{}
+	list := make([]restToken, 0, len(r.list))
 	for _, t := range r.list {
 		shown := restToken{Name: t.Name, Secret: settings.Mask}
 		for _, s := range t.Scopes {

@@ -80,7 +80,12 @@ SIGTERM and SIGINT let clients go to other servers; a second signal ends at once
 	c.Flags().BoolVar(&f.print, "print-config", false, "show the settings, without secrets, and end")
 	c.Flags().IntVar(&f.cluster, "cluster", 0, "run so many servers on neighboring ports, on a Redis in this process: for trying only")
 	if set != nil {
-		set.Flags(c.Flags())
+		for _, f := range set.Flags() {
+			flag := c.Flags().VarPF(f.Value, f.Name, "", f.Usage)
+			if f.Value.IsBoolFlag() {
+				flag.NoOptDefVal = "true"
+			}
+		}
 	}
 	return c
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -223,7 +224,7 @@ func TestServe_TLS(t *testing.T) {
 
 func TestServe_Unix(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "serve") // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "serve") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,7 +437,7 @@ func TestServe_SlowRequests(t *testing.T) {
 func TestServe_ConnectionFlood(t *testing.T) {
 	t.Parallel()
 	const pending = 40
-	p := serving(t, nil, "--addr", "127.0.0.1:0", "--limits-pending", fmt.Sprint(pending), "--limits-connect-timeout", "1s")
+	p := serving(t, nil, "--addr", "127.0.0.1:0", "--limits-pending", strconv.Itoa(pending), "--limits-connect-timeout", "1s")
 	served := 0
 	testkit.Eventually(t, "the limit is met", func() bool {
 		status, _ := fetch(t, p.url+"/socket.io/?EIO=4&transport=polling")
@@ -510,7 +511,6 @@ func TestServe_WarnsOfRedis(t *testing.T) {
 			}
 		}
 	}
-
 }
 
 // T26, T27: at the most talkative level the log has no secret of the settings and of clients, and no line that a client

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +17,7 @@ func trying(t *testing.T, n int, args ...string) (urls []string, out *output, st
 	out = new(output)
 	addrs, code := make(chan string, n), make(chan int, 1)
 	in := invocation{
-		args: append([]string{"serve", "--cluster", fmt.Sprint(n)}, args...), env: environment(nil).get, stdout: out, stderr: out,
+		args: append([]string{"serve", "--cluster", strconv.Itoa(n)}, args...), env: environment(nil).get, stdout: out, stderr: out,
 		listening: func(a string) { addrs <- a }, drain: 100 * time.Millisecond,
 	}
 	go func() { code <- run(ctx, in) }() // ends when ctx does; stop waits for it

@@ -6,15 +6,15 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
-const (
-	// The body of a request must come within BodyTime, and a second more for each bodyRate bytes announced.
-	BodyTime = 10 * time.Second
-	bodyRate = 1 << 10
-)
+// BodyTime is how long the body of a request may take, with a second more for each bodyRate bytes announced.
+const BodyTime = 10 * time.Second
+
+const bodyRate = 1 << 10
 
 // BasePath makes the form "/path", or "" for the root, of what a user writes.
 func BasePath(text string) (string, error) {
@@ -52,11 +52,9 @@ func Below(base string, h http.Handler, always ...string) http.Handler {
 			http.Redirect(w, r, to, http.StatusPermanentRedirect)
 			return
 		}
-		for _, path := range always {
-			if r.URL.Path == path {
-				h.ServeHTTP(w, r)
-				return
-			}
+		if slices.Contains(always, r.URL.Path) {
+			h.ServeHTTP(w, r)
+			return
 		}
 		http.NotFound(w, r)
 	})

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -105,8 +106,8 @@ func (p *Proxies) resolve(r *http.Request) *http.Request {
 // client gives the address of the client. What stands to the left of it may be made up; what cannot be read ends the
 // way, and the proxy that wrote it stands for the client.
 func (p *Proxies) client(chain []string) (ip netip.Addr, ok bool) {
-	for i := len(chain) - 1; i >= 0; i-- {
-		for rest := chain[i]; ; {
+	for _, rest := range slices.Backward(chain) {
+		for {
 			comma := strings.LastIndexByte(rest, ',')
 			next, valid := addrOf(strings.TrimSpace(rest[comma+1:]))
 			if !valid {

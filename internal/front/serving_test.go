@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 func TestListen_Unix(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "front") // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "front") //nolint:usetesting // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func TestLogged(t *testing.T) {
 		if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\nCookie: hidden\r\nAuthorization: hidden\r\n\r\n", target); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil { //nolint:bodyclose // the connection is closed
+		if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,26 +3,31 @@ package settings
 import (
 	"strings"
 	"time"
-
-	"github.com/spf13/pflag"
 )
 
-// flagValue implements pflag.Value: it keeps what is given, which is looked at by Load.
-type flagValue struct {
+// FlagValue is the value of a flag, for package flag and for those that are like it. It keeps what is given, which Load
+// looks at.
+type FlagValue struct {
 	e     *entry
 	texts []string
 }
 
-// String implements pflag.Value; it is shown as the default.
-func (v *flagValue) String() string {
+// Flag is a flag for one key.
+type Flag struct {
+	Name, Usage string
+	Value       *FlagValue
+}
+
+// String is the default.
+func (v *FlagValue) String() string {
 	if v.e == nil {
 		return ""
 	}
 	return v.e.Default
 }
 
-// Set implements pflag.Value.
-func (v *flagValue) Set(text string) error {
+// Set keeps a text. For what is no list the last one holds.
+func (v *FlagValue) Set(text string) error {
 	if _, ok := v.e.Into.(*[]string); !ok {
 		v.texts = nil
 	}
@@ -30,8 +35,14 @@ func (v *flagValue) Set(text string) error {
 	return nil
 }
 
-// Type implements pflag.Value.
-func (v *flagValue) Type() string { return v.e.kind() }
+// Type says in one word what values look like.
+func (v *FlagValue) Type() string { return v.e.kind() }
+
+// IsBoolFlag tells whether the flag may be given without a value.
+func (v *FlagValue) IsBoolFlag() bool {
+	_, ok := v.e.Into.(*bool)
+	return ok
+}
 
 // kind says in one word what values look like.
 func (e *entry) kind() string {
@@ -58,15 +69,14 @@ func (e *entry) kind() string {
 	return "string"
 }
 
-// Flags adds a flag for each key.
-func (s *Set) Flags(fs *pflag.FlagSet) {
-	for _, e := range s.keys {
+// Flags gives a flag for each key.
+func (s *Set) Flags() []Flag {
+	flags := make([]Flag, len(s.keys))
+	for i, e := range s.keys {
 		e.flag.e = e
-		f := fs.VarPF(&e.flag, e.Flag, "", e.usage())
-		if _, ok := e.Into.(*bool); ok {
-			f.NoOptDefVal = "true"
-		}
+		flags[i] = Flag{e.Flag, e.usage(), &e.flag}
 	}
+	return flags
 }
 
 func (e *entry) usage() string {

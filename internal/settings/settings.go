@@ -90,7 +90,7 @@ type entry struct {
 	Key
 	from   string // "" = default
 	layer  layer  // likewise
-	flag   flagValue
+	flag   FlagValue
 	parent *entry // the key that the file named here is for
 	path   string // of the file, if parent is set
 	file   *entry // the other way round

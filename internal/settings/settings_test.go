@@ -2,13 +2,12 @@ package settings_test
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/sockeye-io/sockeye/internal/settings"
 	"github.com/sockeye-io/sockeye/internal/testkit"
@@ -108,8 +107,10 @@ func load(t *testing.T, args, environ []string, file string) (*values, *settings
 			t.Fatal(err)
 		}
 	}
-	fs := pflag.NewFlagSet("app", pflag.ContinueOnError)
-	s.Flags(fs)
+	fs := flag.NewFlagSet("app", flag.ContinueOnError)
+	for _, f := range s.Flags() {
+		fs.Var(f.Value, f.Name, f.Usage)
+	}
 	in := func(texts []string) (out []string) {
 		for _, text := range texts {
 			out = append(out, strings.ReplaceAll(text, "SECRET", secret))

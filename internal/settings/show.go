@@ -72,7 +72,7 @@ func (e *entry) shown() (*yaml.Node, error) {
 	case *Size:
 		v = int64(*into)
 	case *[]string:
-		all := []string{}
+		all := make([]string, 0, len(*into))
 		for _, text := range *into {
 			all = append(all, e.mask(text))
 		}
@@ -146,8 +146,7 @@ func (s *Set) Table() string {
 }
 
 func (s *Set) variables(e *entry) string {
-	all := []string{s.variable(e)}
-	all = append(all, e.Variables...)
+	all := append([]string{s.variable(e)}, e.Variables...)
 	return "`" + strings.Join(all, "`, `") + "`"
 }
 
