@@ -199,7 +199,7 @@ func (s *server) openSide(ctx context.Context, name, addr string, h http.Handler
 func (s *server) closeParts() error {
 	var errs []error
 	for _, sd := range s.sides {
-		errs = append(errs, sd.srv.Close(), sd.l.Close())
+		errs = append(errs, unlessClosed(sd.srv.Close()), unlessClosed(sd.l.Close()))
 	}
 	if s.metrics != nil {
 		errs = append(errs, s.metrics.Close())
@@ -209,11 +209,6 @@ func (s *server) closeParts() error {
 	}
 	if s.redis != nil {
 		errs = append(errs, s.redis.Close())
-	}
-	for i, err := range errs {
-		if errors.Is(err, net.ErrClosed) {
-			errs[i] = nil
-		}
 	}
 	return errors.Join(errs...)
 }

@@ -47,6 +47,32 @@ func enter(t *testing.T, url string, h http.Header, connect string) string {
 	return c.next()
 }
 
+// push makes a request to the REST interface, with an Idempotency-Key.
+func push(t *testing.T, p process, method, path, token, body string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", "a-key")
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
 func TestServe_Metrics(t *testing.T) {
 	t.Parallel()
 	p := serving(t, nil, "--addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0", "--metrics-events", "join")
@@ -75,23 +101,11 @@ func TestServe_REST(t *testing.T) {
 	p := serving(t, nil, "--addr", "127.0.0.1:0", "--rest-tokens-file", tokens)
 	c := join(t, p.url)
 	emit := func(token string) int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/v1/emit", strings.NewReader(`{"to":{"all":true},"event":"news","args":[1]}`))
-		if err != nil {
-			t.Fatal(err)
+		status, body := push(t, p, http.MethodPost, "/v1/emit", token, `{"to":{"all":true},"event":"news","args":[1]}`)
+		if strings.Contains(body, "hidden") {
+			t.Error(body)
 		}
-		req.Header.Set("Content-Type", "application/json")
-		if token != "" {
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
-		r, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Body.Close()
-		if b, err := io.ReadAll(r.Body); err != nil || strings.Contains(string(b), "hidden") {
-			t.Errorf("%v %s", err, b)
-		}
-		return r.StatusCode
+		return status
 	}
 	for token, want := range map[string]int{"": 401, "no-such-secret-at-all": 401, "hidden-secret-of-a-reader": 403} {
 		if status := emit(token); status != want {
@@ -165,6 +179,14 @@ func TestServe_Admin(t *testing.T) {
 	}
 }
 
+// expressCookie is a cookie as express-session sets it.
+func expressCookie(id, secret string) http.Header {
+	m := hmac.New(sha256.New, []byte(secret))
+	m.Write([]byte(id))
+	signed := "s:" + id + "." + strings.TrimRight(base64.StdEncoding.EncodeToString(m.Sum(nil)), "=")
+	return http.Header{"Cookie": {"connect.sid=" + url.QueryEscape(signed)}}
+}
+
 // Who has a session of an Express application is known; a cookie that was not signed there is no session.
 func TestServe_Session(t *testing.T) {
 	t.Parallel()
@@ -172,12 +194,6 @@ func TestServe_Session(t *testing.T) {
 	r := testkit.StartRedis(t)
 	r.Do("SET", "sess:abc", `{"cookie":{"originalMaxAge":null},"passport":{"user":"ann"}}`, "EX", "100")
 	r.Do("SET", "sess:nobody", `{"cookie":{"originalMaxAge":null}}`, "EX", "100")
-	cookie := func(id, secret string) http.Header {
-		m := hmac.New(sha256.New, []byte(secret))
-		m.Write([]byte(id))
-		signed := "s:" + id + "." + strings.TrimRight(base64.StdEncoding.EncodeToString(m.Sum(nil)), "=")
-		return http.Header{"Cookie": {"connect.sid=" + url.QueryEscape(signed)}}
-	}
 	for name, args := range map[string][]string{
 		"cluster's Redis": {"--redis", r.URL()}, "Redis of its own": {"--session-redis", r.URL()},
 	} {
@@ -186,13 +202,13 @@ func TestServe_Session(t *testing.T) {
 				append(args, "--addr", "0.0.0.0:0", "--session-user", "passport.user")...)
 			at := "http://127.0.0.1" + p.url[strings.LastIndexByte(p.url, ':'):]
 			for who, h := range map[string]http.Header{
-				"nobody": nil, "forged": cookie("abc", "another secret that is long"), "without a user": cookie("nobody", secret), "ended": cookie("gone", secret),
+				"nobody": nil, "forged": expressCookie("abc", "another secret that is long"), "without a user": expressCookie("nobody", secret), "ended": expressCookie("gone", secret),
 			} {
 				if got := enter(t, at, h, "0"); !strings.HasPrefix(got, "4{") {
 					t.Errorf("%s: %s", who, got)
 				}
 			}
-			if got := enter(t, at, cookie("abc", secret), "0"); !strings.HasPrefix(got, `0{"sid"`) {
+			if got := enter(t, at, expressCookie("abc", secret), "0"); !strings.HasPrefix(got, `0{"sid"`) {
 				t.Errorf("ann: %s", got)
 			}
 			if code := p.stop(); code != exitOK {
@@ -232,21 +248,8 @@ func TestServe_Presence(t *testing.T) {
 		t.Fatal(got)
 	}
 	users := func(p process) string {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/v1/users", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer secret-of-a-reader")
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		b, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
+		_, body := push(t, p, http.MethodGet, "/v1/users", "secret-of-a-reader", "")
+		return body
 	}
 	testkit.Eventually(t, "Ann is online", func() bool {
 		return strings.Contains(users(two), `{"user":"ann","info":{"name":"Ann"}}`)
@@ -255,6 +258,59 @@ func TestServe_Presence(t *testing.T) {
 		t.Errorf("exit %d: %s", code, one.errors)
 	}
 	testkit.Eventually(t, "Ann has gone", func() bool { return !strings.Contains(users(two), "ann") })
+}
+
+// T24: a user of Redis with the rights that the manual names can do all of it.
+func TestServe_RedisUser(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../docs/serve.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rule, found := strings.Cut(string(manual), "\n    user sockeye on >PASSWORD ")
+	rule, _, _ = strings.Cut(rule, "\n")
+	if !found {
+		t.Fatal("the manual has no such user")
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("pass word"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const secret = "a secret of express-session"
+	r := testkit.StartRedis(t)
+	r.Do("SET", "sess:abc", `{"cookie":{"originalMaxAge":null},"user":"ann"}`, "EX", "100")
+	r.Do(append([]string{"ACL", "SETUSER", "sockeye", "on", ">password"}, strings.Fields(rule)...)...)
+	args := []string{
+		"--addr", "127.0.0.1:0", "--redis", "redis://sockeye:password@" + r.Addr, "--redis-mode", "streams", "--recovery", "1m",
+		"--presence", "--presence-grace", "0s", "--presence-expiry", "1s", "--admin", "ann:" + string(hash), "--metrics-addr", "127.0.0.1:0",
+		"--rest-tokens", "[{name: all, secret: secret-of-a-program}]", "--session-secret", secret,
+	}
+	one, two := serving(t, nil, args...), serving(t, nil, args...)
+	for _, p := range []process{one, two} {
+		if got := enter(t, p.url, expressCookie("abc", secret), "0"); !strings.HasPrefix(got, `0{"sid"`) {
+			t.Fatal(got)
+		}
+		if got := enter(t, p.url, nil, `0/admin,{"username":"ann","password":"pass word"}`); strings.HasPrefix(got, "4") {
+			t.Error(got)
+		}
+	}
+	testkit.Eventually(t, "Ann is online", func() bool {
+		_, body := push(t, two, http.MethodGet, "/v1/users", "secret-of-a-program", "")
+		return strings.Contains(body, `"ann"`)
+	})
+	for _, p := range []process{one, two} {
+		if status, body := push(t, p, http.MethodPost, "/v1/emit", "secret-of-a-program", `{"to":{"users":["ann"]},"event":"e","ack":{"timeout":100}}`); status != 200 {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	for _, p := range []process{one, two} {
+		if code := p.stop(); code != exitOK || strings.Contains(p.errors.String(), "NOPERM") || strings.Contains(p.errors.String(), "presence") {
+			t.Errorf("exit %d: %s", code, p.errors)
+		}
+	}
+	if log, ok := r.Do("ACL", "LOG").([]any); !ok || len(log) > 0 {
+		t.Errorf("Redis has refused %v", log)
+	}
 }
 
 // When one of the listeners cannot be had nothing is left running.

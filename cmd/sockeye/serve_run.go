@@ -234,7 +234,7 @@ func (s *server) drain(ctx context.Context, srv *http.Server) error {
 	err := s.inTime(s.app.Drain(drain, wait/2))
 	err = errors.Join(err, s.closeWatchers(), s.inTime(s.app.Shutdown(drain)))
 	if herr := srv.Shutdown(drain); herr != nil {
-		err = errors.Join(err, s.inTime(herr), srv.Close())
+		err = errors.Join(err, s.inTime(herr), unlessClosed(srv.Close()))
 	}
 	return err
 }
@@ -243,6 +243,14 @@ func (s *server) drain(ctx context.Context, srv *http.Server) error {
 func (s *server) inTime(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Info("clients were cut off that did not take leave in time")
+		return nil
+	}
+	return err
+}
+
+// unlessClosed forgets that a listener was closed already.
+func unlessClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
