@@ -13,6 +13,7 @@ import (
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/engineio"
+	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
 // three connects three sockets: a in rooms r1 and r12, b in r2 and r12, c in none.
@@ -168,7 +169,7 @@ func TestBroadcast_BinaryAndVolatile(t *testing.T) {
 
 func TestBroadcast_EmitWithAck(t *testing.T) {
 	t.Parallel()
-	b := setup(t, sockeye.Config{AckTimeout: 200 * time.Millisecond})
+	b := setup(t, sockeye.Config{AckTimeout: testkit.Scale(500 * time.Millisecond)}) // the answers must come in time
 	ps, ss := three(t, b)
 	type outcome struct {
 		replies sockeye.Replies

@@ -15,7 +15,6 @@ import (
 
 	"github.com/sockeye-io/sockeye"
 	"github.com/sockeye-io/sockeye/engineio"
-	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
 // odd are packets that clients of all kinds may send at any time.
@@ -45,7 +44,7 @@ func TestChaos(t *testing.T) {
 				Hooks: sockeye.Hooks{Error: func(context.Context, error) {}},
 			})
 			begun, ended := chaosServer(b)
-			ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(1500*time.Millisecond))
+			ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 			defer cancel()
 			var clients sync.WaitGroup
 			for i := range 12 {

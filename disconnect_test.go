@@ -86,7 +86,7 @@ func TestSocket_DisconnectReasons(t *testing.T) {
 
 func TestSocket_PingTimeout(t *testing.T) {
 	t.Parallel()
-	b := setup(t, sockeye.Config{PingInterval: 50 * time.Millisecond, PingTimeout: 50 * time.Millisecond})
+	b := setup(t, sockeye.Config{PingInterval: 50 * time.Millisecond, PingTimeout: testkit.Scale(time.Second)}) // CONNECT must come in time
 	reasons := make(chan sockeye.Reason, 1)
 	b.OnConnection(func(_ context.Context, s *sockeye.Socket) {
 		s.OnDisconnect(func(r sockeye.Reason) { reasons <- r })

@@ -16,7 +16,7 @@ import (
 
 func TestConfig_AttachmentTimeout(t *testing.T) { // T8
 	t.Parallel()
-	b := setup(t, sockeye.Config{AttachmentTimeout: 50 * time.Millisecond})
+	b := setup(t, sockeye.Config{AttachmentTimeout: testkit.Scale(500 * time.Millisecond)}) // whole must be in time
 	echo(b)
 	whole, _ := b.connect()
 	whole.send(`52-["echo",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`)
@@ -25,6 +25,7 @@ func TestConfig_AttachmentTimeout(t *testing.T) { // T8
 	whole.want(`52-["echo",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`)
 	whole.wantBinary("a")
 	whole.wantBinary("b")
+	var late []*peer
 	for _, attachments := range []int{0, 1} {
 		for _, transport := range []string{"websocket", "polling"} {
 			p := b.dialWith(engineio.DialConfig{Transports: []string{transport}}, "")
@@ -33,8 +34,11 @@ func TestConfig_AttachmentTimeout(t *testing.T) { // T8
 			for range attachments {
 				p.sendBinary([]byte("a"))
 			}
-			p.ended()
+			late = append(late, p)
 		}
+	}
+	for _, p := range late {
+		p.ended()
 	}
 	whole.quiet() // its packet was older than those whose time was up
 }
@@ -42,7 +46,7 @@ func TestConfig_AttachmentTimeout(t *testing.T) { // T8
 func TestConfig_AttachmentTimeoutIsNotForPauses(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sockeye.Config{
-		AttachmentTimeout: 50 * time.Millisecond, Limits: sockeye.Limits{Inbox: 2},
+		AttachmentTimeout: testkit.Scale(500 * time.Millisecond), Limits: sockeye.Limits{Inbox: 2},
 	})
 	echo(b)
 	release := make(chan struct{})

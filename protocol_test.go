@@ -172,20 +172,17 @@ func TestProtocol(t *testing.T) {
 
 func TestConfig_ConnectTimeout(t *testing.T) {
 	t.Parallel()
-	b := protocolServer(t, sockeye.Config{ConnectTimeout: 100 * time.Millisecond})
+	b := protocolServer(t, sockeye.Config{ConnectTimeout: testkit.Scale(time.Second)}) // p must join in time
 	p := b.dial()
-	p.ended()
-	p = b.dial()
-	p.send("0/random")
-	p.want(`4/random,{"message":"Invalid namespace"}`)
-	p.ended()
-	// One that has joined is not closed: were it, this would be its first message.
-	p = b.dial()
 	p.join("/", "")
 	p.want(`2["auth",{}]`)
 	p.send("1")
-	late := b.dial()
-	late.ended()
+	silent, lost := b.dial(), b.dial()
+	lost.send("0/random")
+	lost.want(`4/random,{"message":"Invalid namespace"}`)
+	silent.ended()
+	lost.ended()
+	// One that has joined is not closed: were it, this would be its first message.
 	p.join("/", "")
 }
 

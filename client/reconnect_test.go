@@ -224,7 +224,7 @@ func TestSocket_Recovery(t *testing.T) {
 			t.Parallel()
 			// Of a polling connection that is cut between polls the server learns by the heartbeat.
 			b := setup(t, sockeye.Config{
-				Recovery: &sockeye.Recovery{}, PingInterval: time.Second, PingTimeout: testkit.Scale(3 * time.Second),
+				Recovery: &sockeye.Recovery{}, PingInterval: time.Second, PingTimeout: testkit.Scale(1500 * time.Millisecond),
 			})
 			var j journal
 			cfg.Reconnect = quick

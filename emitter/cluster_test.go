@@ -251,7 +251,7 @@ func TestEmitWithAck(t *testing.T) {
 		check(t, "one socket", names(c.e.To(a.id).EmitWithAck(ctx, "q")), []string{"a"})
 		check(t, "nobody", names(c.e.To("green").EmitWithAck(ctx, "q")), nil)
 
-		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		short, cancel := context.WithTimeout(ctx, testkit.Scale(500*time.Millisecond)) // both are asked in time
 		defer cancel()
 		var incomplete *emitter.AckError
 		replies, err := c.e.To("red").EmitWithAck(short, "mute")

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
 // serveEcho runs a server that sends everything back.
@@ -42,7 +44,7 @@ func TestClientAndServer(t *testing.T) {
 				t.Run(fmt.Sprint(name, " ", protocol, " ", deflate), func(t *testing.T) {
 					t.Parallel()
 					url, server := serveEcho(t, Config{
-						AllowEIO3: true, PingInterval: 100 * time.Millisecond, PingTimeout: 2 * time.Second,
+						AllowEIO3: true, PingInterval: 100 * time.Millisecond, PingTimeout: testkit.Scale(20 * time.Second),
 						PerMessageDeflate: deflate, MaxPayload: 200_000,
 					})
 					h := newRecorder()

@@ -330,16 +330,16 @@ func TestClient_PausedDoesNotTimeOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeEngine(t)
-			f.open["pingInterval"], f.open["pingTimeout"] = 5, 5
+			f.open["pingInterval"], f.open["pingTimeout"] = 100, 2000 // so long may the message take in the end
 			f.start()
 			h := newRecorder()
 			h.onOpen = func(c *Conn) { c.Pause() }
 			c := dialFake(t, f.URL, DialConfig{Transports: tr}, h)
-			for range 10 { // each goes through a few of the time-outs
+			for range 10 { // all together go through two of the time-outs
 				if err := c.Send([]byte("x"), false); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(5 * time.Millisecond) // real time is what is tested
+				time.Sleep(420 * time.Millisecond) // real time is what is tested
 			}
 			if len(f.polling) > 0 || len(h.closed) > 0 {
 				t.Fatal("polled or closed while paused")

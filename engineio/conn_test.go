@@ -296,14 +296,14 @@ func TestConn_PauseWebSocket(t *testing.T) {
 		c.Pause()
 		got <- string(data)
 	}
-	s := newSiteWith(t, Config{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond}, h)
+	s := newSiteWith(t, Config{PingInterval: 1500 * time.Millisecond, PingTimeout: 1500 * time.Millisecond}, h) // the messages take less
 	c := s.dial(socketQuery)
 	c.open()
 	c.send("4one")
 	<-got
 	conn := h.last(t)
 	// Far beyond the heartbeat's limit: pings go on and nobody fails.
-	for range 5 {
+	for range 3 {
 		c.expect("2")
 	}
 	c.send("4two")

@@ -16,7 +16,7 @@ import (
 const childEnv = "SOCKEYE_PRESENCE_CHILD"
 
 // shortExpiry makes the tests short; nothing here fails because it takes longer.
-const shortExpiry = 2 * time.Second
+const shortExpiry = 4 * time.Second
 
 // TestChild is the server of a process of its own, for the tests that kill one.
 func TestChild(t *testing.T) {
