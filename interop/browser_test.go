@@ -126,18 +126,13 @@ func TestBrowser_Chat(t *testing.T) {
 			t.Error("a message to a room came to one who was not in it")
 		}
 	}
-	if os.Getenv("UPDATE_DOCS") == "1" {
-		bob.do("click", obj{"at": "#rooms li:first-child button"})
-		bob.do("screenshot", obj{"path": "../docs/demo.png"})
-		bob.do("click", obj{"at": "#rooms li:last-child button"})
-	}
 
 	// What others send is text, never markup.
 	const evil = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
 	ann.say(evil)
 	bob.see("#log p", "<img src=x")
 	same(t, "elements made of a message", bob.number("#log img, #log script"), 0)
-	same(t, "title", bob.text("title"), list{"Sockeye chat"})
+	same(t, "title", bob.text("title"), list{"Sockeye"})
 
 	// Leaving, on the page and by going away.
 	bob.do("click", obj{"at": "#leave"})
@@ -149,8 +144,10 @@ func TestBrowser_Chat(t *testing.T) {
 	var sticksOut bool
 	b.do("overflow", obj{"name": "ann"}, &sticksOut)
 	same(t, "the page is wider than a phone", sticksOut, false)
-	if os.Getenv("UPDATE_DOCS") == "1" && os.Getenv("PHONE") != "" {
-		ann.do("screenshot", obj{"path": os.Getenv("PHONE")})
+	for _, tab := range []string{"events", "link"} {
+		ann.do("click", obj{"at": "#tab-" + tab})
+		b.do("overflow", obj{"name": "ann"}, &sticksOut)
+		same(t, tab+" is wider than a phone", sticksOut, false)
 	}
 
 	var faults []string

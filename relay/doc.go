@@ -21,6 +21,13 @@
 //	sockeye:here      {room, id, name}, from the server: joined, or has changed its name
 //	sockeye:gone      {room, id, name}, from the server: left
 //
+// In all three there is a user, too, where it is known whose socket that is: one may have several. What the page shows of
+// the server comes by another event:
+//
+//	sockeye:server    no argument; answered by an event of this name, {name, cluster, recovery, identity, servers, you}:
+//	                  the name of the server, whether it is one of several, recovers sessions, asks who clients are, the
+//	                  {name, url} of others, and of the socket {id, name, user, rooms, expires}
+//
 // An id is that of the socket, but for clients of 2.x, whose id is a secret: there it is a hash.
 //
 // Who a client is says Config.Identity, such as a token in the field "token" of what it connects with. One that is refused

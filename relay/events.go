@@ -63,6 +63,7 @@ func (s *Server) events() {
 	s.handle(reserved+"profile", s.profile)
 	s.handle(reserved+"who", s.who)
 	s.handle(reserved+"renew", s.renew)
+	s.handle(aboutServer, s.about)
 }
 
 // handle registers c and acknowledges what it returns. Errors that are no refusals are for the log, too.

@@ -44,8 +44,10 @@ func newPage(fromCDN bool) (*page, error) {
 			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
 		files: make(map[string]file),
 	}
+	const javascript = "text/javascript; charset=utf-8"
 	for name, kind := range map[string]string{
-		"app.js": "text/javascript; charset=utf-8", "style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
+		"app.js": javascript, "dom.js": javascript, "events.js": javascript, "link.js": javascript, "values.js": javascript,
+		"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
 	} {
 		body, err := pageFiles.ReadFile("page/" + name)
 		if err != nil {

@@ -18,6 +18,7 @@ const (
 type person struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
+	User string `json:"user,omitempty"`
 }
 
 type whoAck struct {
@@ -29,6 +30,7 @@ type presence struct {
 	Room string `json:"room"`
 	ID   string `json:"id"`
 	Name string `json:"name"`
+	User string `json:"user,omitempty"`
 }
 
 // watchers is the room of those in room that want to know of others coming and going. Clients cannot join it
@@ -46,7 +48,7 @@ func (s *Server) announce(sock *sockeye.Socket, event string, rooms ...string) e
 		if room == sock.ID() || identity.ReservedRoom(room) {
 			continue
 		}
-		if err := sock.To(watchers(room)).Emit(event, presence{room, id, p.Name}); err != nil {
+		if err := sock.To(watchers(room)).Emit(event, presence{room, id, p.Name, p.User}); err != nil {
 			return err
 		}
 	}
@@ -98,7 +100,7 @@ func (s *Server) who(ctx context.Context, sock *sockeye.Socket, m *sockeye.Messa
 		if r.Data.Scan(&p) != nil || p.Name == "" {
 			p.Name = "guest" // another program of the cluster has data of its own
 		}
-		people = append(people, person{identity.PublicID(r.ID, r.Handshake.Query), p.Name})
+		people = append(people, person{identity.PublicID(r.ID, r.Handshake.Query), p.Name, p.User})
 	}
 	return whoAck{OK: true, People: people}, nil
 }

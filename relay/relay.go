@@ -36,6 +36,13 @@ type Config struct {
 	// Rooms say what clients may do in which rooms.
 	Rooms Rules
 
+	// Name is how the page calls this server; "" makes a name at random. Clients get to see it.
+	Name string
+
+	// Peers gives the other servers of the cluster that browsers can open, which the page offers for a second tab; clients
+	// get to see them. It must not block, and is called concurrently. nil: none.
+	Peers func() []Peer
+
 	// REST lets other programs push events and ask who is there, by HTTP under /v1/. Without tokens it is off. Its Logger
 	// is that of this Config if it is nil.
 	REST rest.Config
@@ -71,6 +78,9 @@ type Server struct {
 	page      *page
 	client    *client
 	clustered bool
+	recovery  bool
+	name      string
+	peers     func() []Peer
 	lookups   chan struct{}
 	identity  identity.Authenticator
 	warning   time.Duration
@@ -85,6 +95,9 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		mux:       http.NewServeMux(),
 		clustered: c.Adapter != nil,
+		recovery:  c.IO.Recovery != nil,
+		name:      cmp.Or(c.Name, someName()),
+		peers:     c.Peers,
 		lookups:   make(chan struct{}, lookups),
 		identity:  c.Identity,
 		warning:   c.Warning,

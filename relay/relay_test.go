@@ -66,7 +66,11 @@ func TestServer_Page(t *testing.T) {
 	if strings.Contains(body, "<style") || strings.Contains(body, "onclick") {
 		t.Error("the page has inline styles or handlers, which its policy forbids")
 	}
-	for name, kind := range map[string]string{"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"} {
+	kinds := map[string]string{"style.css": "text/css", "icon.svg": "image/svg+xml"}
+	for _, name := range scripts(t) {
+		kinds[name] = "text/javascript"
+	}
+	for name, kind := range kinds {
 		res, body := get(t, url+"/page/"+name, nil)
 		if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), kind) || body == "" {
 			t.Errorf("%s: %s %s", name, res.Status, res.Header.Get("Content-Type"))
@@ -81,15 +85,30 @@ func TestServer_Page(t *testing.T) {
 
 func TestPage_NoMarkupFromData(t *testing.T) {
 	t.Parallel()
-	js, err := pageFiles.ReadFile("page/app.js")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bad := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"} {
-		if strings.Contains(string(js), bad) {
-			t.Errorf("app.js uses %s", bad)
+	for _, name := range scripts(t) {
+		js, err := pageFiles.ReadFile("page/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "srcdoc"} {
+			if strings.Contains(string(js), bad) {
+				t.Errorf("%s uses %s", name, bad)
+			}
 		}
 	}
+}
+
+// scripts are the names of all scripts of the page.
+func scripts(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := fs.Glob(pageFiles, "page/*.js")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, name := range files {
+		names = append(names, filepath.Base(name))
+	}
+	return names
 }
 
 func TestServer_Client(t *testing.T) {

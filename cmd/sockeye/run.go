@@ -30,6 +30,10 @@ type invocation struct {
 	stdout  io.Writer
 	stderr  io.Writer
 
+	// Of a cluster for trying: what this server is called, and the servers that there are; nil without.
+	name      string
+	neighbors *neighbors
+
 	// For tests: listening is told the address, once; drain is how long clients have to take leave, 0 = drain-timeout.
 	listening func(addr string)
 	drain     time.Duration

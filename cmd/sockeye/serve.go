@@ -144,6 +144,9 @@ func serve(ctx context.Context, in invocation, set *settings.Set, o options) err
 	}
 	warnOfRedis(ctx, log, o.redis)
 	fmt.Fprintf(in.stdout, "Sockeye listens on %s%s\n", s.url(), cluster.suffix())
+	if in.neighbors != nil {
+		in.neighbors.add(relay.Peer{Name: in.name, URL: s.url()})
+	}
 	return s.run(ctx)
 }
 
@@ -183,6 +186,10 @@ func (s *server) openApp(ctx context.Context, who identity.Authenticator) error 
 	if s.o.presence.on {
 		restful.Presence = &s.presence
 	}
+	var peers func() []relay.Peer
+	if all := s.in.neighbors; all != nil {
+		peers = func() []relay.Peer { return all.others(s.in.name) }
+	}
 	s.app, err = relay.New(relay.Config{
 		Adapter:   s.cluster.adapter(),
 		Origin:    s.o.origin(),
@@ -192,6 +199,8 @@ func (s *server) openApp(ctx context.Context, who identity.Authenticator) error 
 		Rooms:     s.o.roomRules(),
 		REST:      restful,
 		Setup:     s.setUp,
+		Name:      s.in.name,
+		Peers:     peers,
 		DenyEIO3:  !s.o.eio3,
 		IO:        s.config(),
 		Logger:    s.log,

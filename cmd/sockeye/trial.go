@@ -55,7 +55,7 @@ func tryCluster(ctx context.Context, in invocation, set *settings.Set, o options
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make([]error, n)
+	errs, all := make([]error, n), new(neighbors)
 	var group sync.WaitGroup
 	for i := range n {
 		if ctx.Err() != nil { // one of them could not start
@@ -68,6 +68,7 @@ func tryCluster(ctx context.Context, in invocation, set *settings.Set, o options
 		}
 		listening := make(chan string, 1)
 		inOne := in
+		inOne.name, inOne.neighbors = fmt.Sprintf("server %d of %d", i+1, n), all
 		inOne.listening = func(addr string) { listening <- addr }
 		group.Go(func() { // ends with ctx, which ends with the first of them
 			defer cancel()

@@ -25,13 +25,20 @@ serve({
   async open({ name, url }) {
     const page = await context.newPage();
     page.on("pageerror", (e) => faults.push(`${name}: ${e}`));
-    page.on("console", (m) => { if (m.type() === "error") faults.push(`${name}: ${m.text()}`); });
+    // That a server cannot be reached, Chromium says itself.
+    page.on("console", (m) => { if (m.type() === "error" && !/ERR_(CONNECTION|EMPTY|INCOMPLETE)|WebSocket connection to/.test(m.text())) faults.push(`${name}: ${m.text()}`); });
     pages.set(name, page);
     await page.goto(url);
   },
   async fill({ name, at, text }) { await pages.get(name).fill(at, text); },
   async press({ name, at, key }) { await pages.get(name).press(at, key); },
   async click({ name, at }) { await pages.get(name).click(at); },
+  async focus({ name, at }) { await pages.get(name).focus(at); },
+  async select({ name, at, value }) { await pages.get(name).selectOption(at, value); },
+  async upload({ name, at, file, body }) {
+    await pages.get(name).setInputFiles(at, { name: file, mimeType: "application/octet-stream", buffer: body });
+  },
+  async look({ name, scheme }) { await pages.get(name).emulateMedia({ colorScheme: scheme }); },
   // see waits until an element has the text.
   async see({ name, at, text }) { await pages.get(name).locator(at, { hasText: text }).first().waitFor({ timeout: 15_000 }); },
   async text({ name, at }) { return pages.get(name).locator(at).allTextContents(); },

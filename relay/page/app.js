@@ -1,53 +1,40 @@
-// The demo chat page of sockeye serve. Whatever comes from others is shown through text nodes only.
-"use strict";
+// The demo page of sockeye serve: a chat in rooms, and beside it what goes over the wire.
 
-const $ = (id) => document.getElementById(id);
+import { $, element, notice, show, tabs, text } from "./dom.js";
+import * as events from "./events.js";
+import * as link from "./link.js";
+
 const HOME = "lobby";
 const KEEP = 500; // entries kept in the log of a room
+const GRACE = 3000; // ms that somebody may be away without having left
 const ASK_AGAIN = 30_000; // ms between two looks at who is here: events say the rest
 
-const rooms = new Map(); // name -> {log: [], people: Map(id -> name), unread}
-let current = HOME;
-let me = storedName();
-let socket;
+const rooms = new Map(); // name -> {log: [], people: Map(id -> {name, user}), unread}
+let current = "";
+let me = storedName(), chosen = stored("name") !== "";
+let socket, fresh;
+
+function stored(key) {
+  try {
+    return sessionStorage.getItem(key) ?? "";
+  } catch {
+    return ""; // no storage
+  }
+}
 
 function storedName() {
-  try {
-    const name = sessionStorage.getItem("name");
-    if (name) return name;
-  } catch { /* no storage: a new name for each page */ }
+  const name = stored("name");
+  if (name) return name;
   const animals = ["Heron", "Otter", "Puffin", "Salmon", "Seal", "Tern", "Trout", "Whale"];
   const pick = crypto.getRandomValues(new Uint16Array(2));
   return animals[pick[0] % animals.length] + " " + (pick[1] % 900 + 100);
 }
 
-function element(tag, props, ...children) {
-  const e = Object.assign(document.createElement(tag), props);
-  e.append(...children); // strings become text nodes
-  return e;
-}
-
-function text(v, limit) {
-  return typeof v === "string" ? v.slice(0, limit) : "";
-}
-
 // Drawing.
-
-function showState(state) {
-  $("state").dataset.state = state;
-  $("state-text").textContent = state;
-  const on = state === "connected";
-  $("transport").hidden = !on;
-  for (const b of document.querySelectorAll("#send button, #join button, #leave")) b.disabled = !on;
-}
-
-function showTransport() {
-  $("transport").textContent = socket.io.engine.transport.name;
-}
 
 function showRooms() {
   $("rooms").replaceChildren(...[...rooms].map(([name, room]) => {
-    const b = element("button", { type: "button", onclick: () => enter(name) }, element("span", {}, "# " + name));
+    const b = element("button", { type: "button", onclick: () => enter(name, true) }, element("span", {}, "# " + name));
     if (name === current) b.setAttribute("aria-current", "true");
     if (room.unread) {
       const badge = element("span", { className: "unread" }, String(room.unread));
@@ -56,29 +43,50 @@ function showRooms() {
     }
     return element("li", {}, b);
   }));
-  $("leave").hidden = rooms.size < 2;
+  $("leave").hidden = !current;
+}
+
+// same tells whether two sockets are tabs of one person.
+const same = (a, b) => Boolean(a.user) && a.user === b.user;
+
+// persons gives each user once, however many tabs there are.
+function persons(people) {
+  const all = [];
+  for (const [id, p] of people) {
+    const mine = id === socket.id;
+    const known = all.find((q) => same(p, q));
+    if (known) {
+      known.tabs++;
+      known.mine ||= mine;
+      known.leaving &&= p.leaving;
+    } else {
+      all.push({ ...p, tabs: 1, mine });
+    }
+  }
+  return all.sort((a, b) => a.name.localeCompare(b.name));
 }
 
 function showPeople() {
-  const people = rooms.get(current)?.people ?? new Map();
-  const sorted = [...people].sort((a, b) => a[1].localeCompare(b[1]));
-  $("people").replaceChildren(...sorted.map(([id, name]) => {
-    const li = element("li", {}, name);
-    if (id === socket.id) li.append(element("span", { className: "you" }, " (you)"));
+  const all = persons(rooms.get(current)?.people ?? new Map());
+  $("people").replaceChildren(...all.map((p) => {
+    const li = element("li", { title: p.user, className: p.leaving ? "leaving" : "" }, element("bdi", {}, p.name));
+    if (p.mine) li.append(element("span", { className: "soft" }, " (you)"));
+    if (p.tabs > 1) li.append(element("span", { className: "tag" }, p.tabs + " tabs"));
     return li;
   }));
-  $("count").textContent = String(people.size);
+  $("count").textContent = String(all.length);
 }
 
 function entry(e) {
   if (e.event) return element("li", { className: "event" }, e.event);
   const time = e.at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   return element("li", { className: e.mine ? "mine" : "" },
-    element("span", { className: "by" }, (e.mine ? "You" : e.name) + " · " + time), element("p", {}, e.text));
+    element("span", { className: "by" }, element("bdi", {}, e.mine ? "You" : e.name), " \u00b7 " + time),
+    element("p", { dir: "auto" }, e.text));
 }
 
 function showLog() {
-  $("title").textContent = "# " + current;
+  $("title").textContent = current ? "# " + current : "No room";
   $("log").replaceChildren(...(rooms.get(current)?.log ?? []).map(entry));
   $("log").scrollTop = $("log").scrollHeight;
 }
@@ -99,19 +107,11 @@ function add(name, e) {
   }
 }
 
-let noticeTimer;
-function notice(message) {
-  $("notice").textContent = message;
-  $("notice").hidden = false;
-  clearTimeout(noticeTimer);
-  noticeTimer = setTimeout(() => { $("notice").hidden = true; }, 5000);
-}
-
 // Talking to the server. Every request is acknowledged with {ok} or {ok, error: {code, message}}.
 
 async function ask(event, ...args) {
   try {
-    const reply = await socket.timeout(10_000).emitWithAck(event, ...args);
+    const [reply] = await events.call(event, ...args);
     if (reply?.ok) return reply;
     notice(text(reply?.error?.message, 200) || "The server has refused that.");
   } catch {
@@ -120,15 +120,15 @@ async function ask(event, ...args) {
   return null;
 }
 
-function enter(name) {
-  current = name;
-  const room = rooms.get(name);
+function enter(name, focus) {
+  current = name ?? "";
+  const room = rooms.get(current);
   if (room) room.unread = 0;
   showRooms();
   showLog();
   showPeople();
-  refresh(name);
-  $("text").focus();
+  if (room) refresh(current);
+  if (focus) $("text").focus();
 }
 
 async function join(name) {
@@ -143,91 +143,148 @@ async function leave(name) {
   enter(rooms.keys().next().value);
 }
 
+// outOf takes away rooms that the server has taken the socket out of.
+function outOf(names) {
+  for (const name of names) rooms.delete(name);
+  if (names.length) notice("The new token is not for " + names.map((n) => text(n, 60)).join(", ") + ".");
+  enter(rooms.has(current) ? current : rooms.keys().next().value);
+}
+
+function person(p) {
+  return { name: text(p?.name, 40) || "guest", user: text(p?.user, 256) };
+}
+
 async function refresh(name) {
   if (!socket.connected) return;
   const reply = await ask("sockeye:who", name);
   const room = rooms.get(name);
   if (!reply || !room || !Array.isArray(reply.people)) return;
-  room.people = new Map(reply.people.map((p) => [text(p?.id, 64), text(p?.name, 40) || "guest"]));
+  const leaving = [...room.people].filter(([, p]) => p.leaving);
+  room.people = new Map([...leaving, ...reply.people.map((p) => [text(p?.id, 64), person(p)])]);
   if (name === current) showPeople();
 }
 
-async function connected() {
-  showState("connected");
-  showTransport();
-  await ask("sockeye:profile", { name: me });
-  const wanted = rooms.size ? [...rooms.keys()] : [HOME];
-  for (const name of wanted) {
-    if (!await join(name)) rooms.delete(name);
+// told comes after each connection, before which the page does not know who it is, and when that has changed.
+async function told(info) {
+  const { name, rooms: allowed } = info?.you ?? {};
+  const patterns = (Array.isArray(allowed) ? allowed : []).map((r) => text(r, 512)).filter(Boolean);
+  show("allowed", patterns.length > 0, "Your token is for " + patterns.join(", "));
+  if (!chosen && text(name, 40) && info.you.user) {
+    me = text(name, 40);
+    $("name").value = me;
   }
-  if (!rooms.has(current) && rooms.size) current = rooms.keys().next().value;
+  if (!fresh) return;
+  fresh = false;
+  const exact = patterns.filter((p) => !p.includes("*"));
+  const wanted = rooms.size ? [...rooms.keys()] : exact.length ? exact : [HOME];
+  const asked = rooms.size > 0;
+  await ask("sockeye:profile", { name: me });
+  for (const room of wanted) {
+    if (!await join(room)) rooms.delete(room);
+  }
+  if (!rooms.has(current)) current = rooms.keys().next().value ?? "";
+  if (asked) add(current, { event: socket.recovered ? "you are back: session recovered" : "you are back: new session" });
   enter(current);
 }
 
-function presence(p, here) {
+// arrived and departed: a second tab is no second person, and who comes back soon has not left.
+
+function arrived(p) {
   const room = rooms.get(p?.room);
   if (!room) return;
-  const id = text(p.id, 64), name = text(p.name, 40) || "guest";
+  const id = text(p.id, 64), who = person(p);
   const known = room.people.get(id);
-  if (here) {
-    room.people.set(id, name);
-    if (known === undefined) add(p.room, { event: name + " has joined" });
-    else if (known !== name) add(p.room, { event: known + " is now " + name });
-  } else if (room.people.delete(id)) {
-    add(p.room, { event: name + " has left" });
+  let back = [...room.people.values()].some((q) => q !== known && same(who, q));
+  for (const [old, q] of room.people) {
+    if (!q.leaving || !(old === id || same(q, who) || q.name === who.name)) continue;
+    clearTimeout(q.leaving);
+    room.people.delete(old);
+    back = true;
   }
+  room.people.set(id, who);
+  if (known === undefined && !back) add(p.room, { event: who.name + " has joined" });
+  else if (known !== undefined && known.name !== who.name) add(p.room, { event: known.name + " is now " + who.name });
   if (p.room === current) showPeople();
 }
 
+function departed(p) {
+  const name = p?.room, id = text(p?.id, 64);
+  const room = rooms.get(name), who = room?.people.get(id);
+  if (!who || who.leaving) return;
+  who.leaving = setTimeout(() => {
+    if (rooms.get(name) !== room || room.people.get(id) !== who) return;
+    room.people.delete(id);
+    if (![...room.people.values()].some((q) => same(who, q))) add(name, { event: who.name + " has left" });
+    if (name === current) showPeople();
+  }, GRACE);
+  if (name === current) showPeople();
+}
+
+async function say() {
+  const said = $("text").value.trim();
+  const room = current;
+  if (!said || !room || !socket.connected) return;
+  $("text").value = "";
+  if (await ask("publish", { room, event: "chat", data: { room, name: me, text: said } })) {
+    add(room, { mine: true, text: said, at: new Date() });
+  } else if (!$("text").value) {
+    $("text").value = said;
+  }
+}
+
+async function rename() {
+  const name = $("name").value.trim();
+  if (!name) {
+    $("name").value = me;
+    return;
+  }
+  me = name;
+  chosen = true;
+  try { sessionStorage.setItem("name", me); } catch { /* no storage */ }
+  if (await ask("sockeye:profile", { name: me })) refresh(current);
+}
+
+function submit(form, f) {
+  $(form).addEventListener("submit", (e) => {
+    e.preventDefault();
+    f();
+  });
+}
+
 function start() {
+  const openTab = tabs();
   if (typeof io !== "function") {
-    showState("disconnected");
+    link.showState("disconnected");
     notice("The Socket.IO client could not be loaded.");
     return;
   }
   $("name").value = me;
   // The page may be served below a path.
-  socket = io({ path: new URL("socket.io/", document.baseURI).pathname });
-  socket.on("connect", connected);
-  socket.on("disconnect", () => showState(socket.active ? "connecting" : "disconnected"));
-  socket.on("connect_error", () => showState(socket.active ? "connecting" : "disconnected"));
-  socket.io.on("open", () => socket.io.engine.on("upgrade", showTransport));
+  socket = io({ path: new URL("socket.io/", document.baseURI).pathname, auth: link.auth, autoConnect: false });
+  events.start(socket, () => current);
+  link.start(socket, events.call, openTab, outOf);
+  socket.on("connect", () => { fresh = true; });
+  socket.on("sockeye:server", told);
   socket.on("chat", (m) => add(m?.room, {
     name: text(m?.name, 40) || "guest", text: text(m?.text, 2000), at: new Date(),
   }));
-  socket.on("sockeye:here", (p) => presence(p, true));
-  socket.on("sockeye:gone", (p) => presence(p, false));
+  socket.on("sockeye:here", arrived);
+  socket.on("sockeye:gone", departed);
   setInterval(() => { if (rooms.has(current)) refresh(current); }, ASK_AGAIN);
 
-  $("send").addEventListener("submit", async (e) => {
-    e.preventDefault();
-    const said = $("text").value.trim();
-    const room = current;
-    if (!said || !socket.connected) return;
-    $("text").value = "";
-    if (await ask("publish", { room, event: "chat", data: { room, name: me, text: said } })) {
-      add(room, { mine: true, text: said, at: new Date() });
-    } else if (!$("text").value) {
-      $("text").value = said;
-    }
-  });
-  $("join").addEventListener("submit", async (e) => {
-    e.preventDefault();
+  submit("send", say);
+  submit("profile", () => {});
+  submit("join", async () => {
     const name = $("room").value.trim();
     if (name && await join(name)) {
       $("room").value = "";
-      enter(name);
+      enter(name, true);
     }
   });
   $("leave").addEventListener("click", () => leave(current));
-  $("profile").addEventListener("submit", (e) => e.preventDefault());
-  $("name").addEventListener("change", async () => {
-    const name = $("name").value.trim();
-    if (!name) { $("name").value = me; return; }
-    me = name;
-    try { sessionStorage.setItem("name", me); } catch { /* no storage */ }
-    if (await ask("sockeye:profile", { name: me })) refresh(current);
-  });
+  $("name").addEventListener("change", rename);
+  link.showState("connecting");
+  socket.connect();
 }
 
 start();
