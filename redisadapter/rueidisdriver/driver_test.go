@@ -78,14 +78,14 @@ func TestDriver_Password(t *testing.T) {
 
 func TestNew_Errors(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]func() (redisadapter.Driver, error){
-		"no address": func() (redisadapter.Driver, error) { return New(rueidis.ClientOption{}) },
-		"cluster": func() (redisadapter.Driver, error) {
+	for name, f := range map[string]func() (*Driver, error){
+		"no address": func() (*Driver, error) { return New(rueidis.ClientOption{}) },
+		"cluster": func() (*Driver, error) {
 			return New(rueidis.ClientOption{InitAddress: []string{"a:1", "b:1"}})
 		},
-		"scheme":   func() (redisadapter.Driver, error) { return FromURL("http://secret@h") },
-		"no URL":   func() (redisadapter.Driver, error) { return FromURL("redis://u:secret@h:port") },
-		"database": func() (redisadapter.Driver, error) { return FromURL("redis://u:secret@h/x") },
+		"scheme":   func() (*Driver, error) { return FromURL("http://secret@h") },
+		"no URL":   func() (*Driver, error) { return FromURL("redis://u:secret@h:port") },
+		"database": func() (*Driver, error) { return FromURL("redis://u:secret@h/x") },
 	} {
 		d, err := f()
 		if err == nil || d != nil || strings.Contains(err.Error(), "secret") {
