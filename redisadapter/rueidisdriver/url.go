@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
-
 )
 
 var errURL = errors.New("rueidisdriver: malformed URL")
