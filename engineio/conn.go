@@ -287,7 +287,8 @@ func (c *Conn) Resume() {
 }
 
 // Close sends what is queued and closes with ReasonForcedClose. It does not wait: OnClose comes later, on another
-// goroutine. A polling connection without a pending poll waits for one, at most for Config.PollingCloseWait.
+// goroutine. A polling connection tells of the close by a poll of its own, after those that take what is queued; it
+// waits for each at most for Config.PollingCloseWait.
 // The error is always nil.
 //
 // Node: engine.io/lib/socket.ts close

@@ -68,62 +68,6 @@ func TestConn_CloseSendsWhatIsQueued(t *testing.T) {
 	}
 }
 
-func TestConn_ClosePolling(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name, eio, want string
-		pending, send   bool
-	}{
-		{"pending poll", "4", "1", true, false},
-		{"next poll", "4", "6\x1e1", false, false},
-		{"next poll, protocol 3", "3", "1:61:1", false, false},
-		{"messages are not lost", "4", "4last\x1e1", false, true},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, Config{AllowEIO3: true})
-			q := s.poll(tc.eio)
-			c := s.h.last(t)
-			var got reply
-			if tc.pending {
-				ch := s.background("GET", q, "")
-				pending(t, c)
-				_ = c.Close()
-				got = <-ch
-			} else {
-				if tc.send {
-					_ = c.Send([]byte("last"), false)
-				}
-				_ = c.Close()
-				got = s.do("GET", q, "")
-			}
-			want := tc.want
-			if tc.pending {
-				want = "6\x1e1"
-			}
-			if got.status != 200 || got.body != want && got.body != tc.want {
-				t.Errorf("%+v, want %q", got, tc.want)
-			}
-			if got := s.h.reasons(t, 1)[0].reason; got != ReasonForcedClose {
-				t.Error(got)
-			}
-			if r := s.do("GET", q, ""); r.status != 400 {
-				t.Errorf("%+v", r)
-			}
-		})
-	}
-}
-
-func TestConn_ClosePollingUnheard(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, Config{PollingCloseWait: time.Millisecond})
-	s.poll("4")
-	_ = s.h.last(t).Close()
-	if got := s.h.reasons(t, 1)[0].reason; got != ReasonForcedClose {
-		t.Error(got)
-	}
-}
-
 func TestConn_PollGone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Config{})

@@ -70,10 +70,19 @@ func (p *polling) shut() {
 	c := p.c
 	c.mu.Lock()
 	if !p.polled && c.state.Load() == stateClosing {
-		p.waiting = time.AfterFunc(p.s.cfg.PollingCloseWait, p.unheard)
+		p.linger()
 	}
 	c.mu.Unlock()
 	p.wake()
+}
+
+// linger starts, or starts anew, the time in which a poll has to come for the close. c.mu is held.
+func (p *polling) linger() {
+	if p.waiting != nil {
+		p.waiting.Reset(p.s.cfg.PollingCloseWait)
+		return
+	}
+	p.waiting = time.AfterFunc(p.s.cfg.PollingCloseWait, p.unheard)
 }
 
 // unheard ends a closing connection whose client did not come back.
@@ -225,6 +234,11 @@ func (p *polling) format(binary bool) eio.Format {
 }
 
 // take makes the answer of the pending poll from all that is there, if anything is. c.mu is held.
+//
+// Messages and the close never share an answer: clients act on a close at once, and on the messages before it a moment
+// later, when they count for nothing any more. An orderly DISCONNECT would then look like a lost connection.
+//
+// Node: engine.io/lib/socket.ts close, which waits until the queue is empty
 func (p *polling) take() (a answer, ok bool) {
 	c := p.c
 	state := c.state.Load()
@@ -239,7 +253,7 @@ func (p *polling) take() (a answer, ok bool) {
 		return answer{}, false
 	}
 	p.polled = false
-	binary := false
+	messages, binary := len(c.q.items), false
 	for _, it := range c.q.items {
 		binary = binary || it.p.binary()
 		a.compress = a.compress || !it.noCompress
@@ -257,7 +271,10 @@ func (p *polling) take() (a answer, ok bool) {
 	c.q.took()
 	c.q.landed()
 	c.notifyDrained()
-	if state == stateClosing {
+	switch {
+	case state == stateClosing && messages > 0:
+		p.linger()
+	case state == stateClosing:
 		if len(b) == 0 { // as Node does
 			b = eio.Append(b, f, eio.Packet{Type: eio.Noop})
 		}
@@ -454,12 +471,16 @@ func (p *polling) deliver(w http.ResponseWriter, r *http.Request, f eio.Format, 
 			c.end(ReasonTransportError, errPostGone)
 			return false
 		}
-		if d.Packet.Type == eio.Close && c.state.Load() == stateOpen {
+		state := c.state.Load()
+		switch {
+		case d.Packet.Type == eio.Close && state == stateOpen:
 			p.awaitPoll(r)
 			c.end(ReasonTransportClose, nil)
 			return true
-		}
-		if !c.receive(d.Packet) {
+		case d.Packet.Type == eio.Close && state == stateClosing: // it need not be told any more
+			c.end(ReasonForcedClose, nil)
+			return true
+		case !c.receive(d.Packet) && c.state.Load() != stateClosing:
 			return true
 		}
 	}

@@ -94,7 +94,7 @@ func TestEmitter_JoinLeaveDisconnect(t *testing.T) {
 		e.disconnect(selection{NSP: "/", Rooms: []string{"leaving"}, Except: []string{"staying"}}, closing)
 		for _, on := range c.order {
 			reason := c.clients["leaving "+on].wait("disconnect", 1)[0]
-			if reason != "io server disconnect" && reason != "transport close" {
+			if reason != "io server disconnect" {
 				t.Errorf("close %v: reason %v", closing, reason)
 			}
 			delete(c.clients, "leaving "+on)

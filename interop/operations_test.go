@@ -228,7 +228,7 @@ func (c *cluster) checkDisconnect(from string) {
 		c.servers[from].disconnect(selection{NSP: "/", Rooms: []string{room}, Except: []string{"staying"}}, closing)
 		for _, on := range c.order {
 			reason := c.clients["leaving "+on].wait("disconnect", 1)[0]
-			if reason != "io server disconnect" && reason != "transport close" {
+			if reason != "io server disconnect" {
 				c.t.Errorf("close %v: reason %v", closing, reason)
 			}
 			c.drop("leaving " + on)
