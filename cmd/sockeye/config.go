@@ -23,6 +23,7 @@ const variables = "SOCKEYE_"
 
 // options are the settings of "serve".
 type options struct {
+	name       string // in the log, of one of several servers; no setting
 	addr       string
 	open       bool
 	unixMode   string

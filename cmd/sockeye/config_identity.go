@@ -134,7 +134,7 @@ func (j *jwtOptions) authenticator(log *slog.Logger) (identity.Authenticator, er
 		Query: j.query, UserClaim: j.user, RoomsClaim: j.rooms, NameClaim: j.nameClaim, Logger: log,
 	})
 	if err != nil {
-		return nil, usageError{errors.New("jwt: " + oneLine(err))}
+		return nil, usageError{errors.New("jwt: " + strings.ReplaceAll(oneLine(err), "identity: ", ""))}
 	}
 	return a, nil
 }

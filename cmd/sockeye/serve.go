@@ -123,6 +123,9 @@ func serve(ctx context.Context, in invocation, set *settings.Set, o options) err
 	if err != nil {
 		return err
 	}
+	if o.name != "" {
+		log = log.With(slog.String("server", o.name))
+	}
 	private, err := loopback(ctx, o.addr)
 	if err != nil {
 		return usagef("%s: %w", set.From("addr"), err)

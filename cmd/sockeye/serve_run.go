@@ -104,8 +104,15 @@ func (s *server) handler() http.Handler {
 	base, _ := front.BasePath(s.o.basePath) // checked
 	h := front.Logged(front.Below(base, inner, "/readyz", "/healthz"), s.log)
 	proxies, err := front.ParseProxies(s.o.proxies)
-	if err != nil || len(s.o.proxies) == 0 { // checked
+	if err != nil { // checked
 		return h
+	}
+	var once sync.Once
+	proxies.Stranger = func(peer string) {
+		once.Do(func() {
+			s.log.Warn("a request has X-Forwarded-For and is not believed: if a proxy of yours is there, add it to trusted-proxies",
+				slog.String("peer", peer))
+		})
 	}
 	return proxies.Wrap(h)
 }

@@ -240,6 +240,9 @@ func TestServe_Unix(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 	}}
+	if strings.Contains(p.errors.String(), "trusted-proxies") {
+		t.Error(p.errors)
+	}
 	// Who comes through a proxy is known by the address that it tells.
 	for _, test := range []struct {
 		client string
@@ -266,6 +269,27 @@ func TestServe_Unix(t *testing.T) {
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("the socket is left behind")
+	}
+}
+
+// A proxy that is not known is told of once, and what it says is not believed.
+func TestServe_UnknownProxy(t *testing.T) {
+	t.Parallel()
+	p := serving(t, nil, "--addr", "127.0.0.1:0", "--trusted-proxies", "192.0.2.1")
+	for range 3 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", "198.51.100.7")
+		r, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close() // nothing is read
+	}
+	if got := p.errors.String(); strings.Count(got, "add it to trusted-proxies\" peer=127.0.0.1:") != 1 || strings.Contains(got, "198.51") {
+		t.Error(got)
 	}
 }
 

@@ -95,6 +95,11 @@ func TestTranscript_Help(t *testing.T) {
 	transcript(t, "help.txt", nil)
 }
 
+func TestTranscript_Serve(t *testing.T) {
+	t.Parallel()
+	transcript(t, "serve.txt", nil)
+}
+
 func TestTranscript_Usage(t *testing.T) {
 	t.Parallel()
 	transcript(t, "usage.txt", map[string]string{"NOBODY": testkit.FreeAddr(t)})

@@ -62,6 +62,7 @@ func tryCluster(ctx context.Context, in invocation, set *settings.Set, o options
 			break
 		}
 		one := o
+		one.name = strconv.Itoa(i + 1)
 		one.addr = net.JoinHostPort(host, "0")
 		if first != 0 {
 			one.addr = net.JoinHostPort(host, strconv.Itoa(first+i))

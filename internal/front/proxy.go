@@ -11,6 +11,9 @@ import (
 
 // Proxies are the addresses whose X-Forwarded-For and X-Forwarded-Proto are believed.
 type Proxies struct {
+	// Stranger is told of a peer that is none of them and claims to be one. nil: nobody is told.
+	Stranger func(remoteAddr string)
+
 	networks []netip.Prefix
 	unix     bool
 }
@@ -89,6 +92,9 @@ func (p *Proxies) resolve(r *http.Request) *http.Request {
 	delete(c.Header, forwardedFor)
 	delete(c.Header, forwardedProto)
 	if !p.Trusts(r.RemoteAddr) {
+		if p.Stranger != nil {
+			p.Stranger(r.RemoteAddr)
+		}
 		return &c
 	}
 	if ip, ok := p.client(chain); ok {

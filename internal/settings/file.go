@@ -42,6 +42,9 @@ func plain(err error) error {
 	}
 	text = strings.TrimPrefix(text, "yaml: ")
 	text, _, _ = strings.Cut(text, " in type ")
+	if name, ok := strings.CutSuffix(text, " not found"); ok && strings.HasPrefix(name, "field ") {
+		text = "there is no key " + name[len("field "):]
+	}
 	if strings.HasPrefix(text, "cannot unmarshal") { // what follows is the value, which may be secret
 		text = "a value in it is of the wrong kind"
 	}
