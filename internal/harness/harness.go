@@ -5,7 +5,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -23,52 +26,71 @@ import (
 // Replacement is a text of main.go that must be another one in a test, such as an address that may be taken.
 type Replacement struct{ Old, New string }
 
-// Build builds the program in a directory, "." or relative to it, and gives its path.
+// Build builds the program in a directory, "." or relative to it, and gives its path. The tests of a package share what is
+// built in the same way.
 func Build(t testing.TB, dir string, replaced ...Replacement) string {
 	t.Helper()
-	tmp := t.TempDir()
-	bin := filepath.Join(tmp, "program")
+	made, _ := builds.LoadOrStore(fmt.Sprintf("%q %q", dir, replaced), &build{})
+	b, _ := made.(*build)
+	b.once.Do(func() { b.bin, b.err = buildIn(dir, filepath.Join(testkit.SharedDir(t), rand.Text()), replaced) })
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.bin
+}
+
+var builds sync.Map // of *build
+
+type build struct {
+	once sync.Once
+	bin  string
+	err  error
+}
+
+// buildIn builds into a new directory. No test's end ends it, as others wait for it too.
+func buildIn(dir, into string, replaced []Replacement) (bin string, err error) {
+	if err := os.Mkdir(into, 0o700); err != nil {
+		return "", err
+	}
+	bin = filepath.Join(into, "program")
 	args := []string{"build", "-buildvcs=false", "-o", bin}
 	if len(replaced) > 0 {
-		args = append(args, "-overlay", overlay(t, tmp, filepath.Join(dir, "main.go"), replaced))
+		list, err := overlay(into, filepath.Join(dir, "main.go"), replaced)
+		if err != nil {
+			return "", err
+		}
+		args = append(args, "-overlay", list)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", append(args, ".")...)
+	cmd := exec.CommandContext(context.Background(), "go", append(args, ".")...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return bin
+	return bin, nil
 }
 
 // overlay writes the file with other texts in it, and what tells the compiler of it.
-func overlay(t testing.TB, tmp, file string, replaced []Replacement) string {
-	t.Helper()
+func overlay(tmp, file string, replaced []Replacement) (list string, err error) {
 	source, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	for _, r := range replaced {
 		if !bytes.Contains(source, []byte(r.Old)) {
-			t.Fatalf("%s does not contain %q", file, r.Old)
+			return "", fmt.Errorf("%s does not contain %q", file, r.Old)
 		}
 		source = bytes.Replace(source, []byte(r.Old), []byte(r.New), 1)
 	}
 	path, err := filepath.Abs(file)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	other := filepath.Join(tmp, "main.go")
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{path: other}})
+	other, list := filepath.Join(tmp, "main.go"), filepath.Join(tmp, "overlay.json")
+	content, err := json.Marshal(map[string]any{"Replace": map[string]string{path: other}})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	name := filepath.Join(tmp, "overlay.json")
-	for file, content := range map[string][]byte{other: source, name: list} {
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return name
+	return list, errors.Join(os.WriteFile(other, source, 0o600), os.WriteFile(list, content, 0o600))
 }
 
 // Program is a running program.

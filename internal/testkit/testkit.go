@@ -8,13 +8,35 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
+var shared = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "tests") })
+
+var hasShared atomic.Bool
+
+// SharedDir is a directory for what several tests of a package use. It lasts as long as they do, if they run under Main.
+func SharedDir(t testing.TB) string {
+	t.Helper()
+	hasShared.Store(true)
+	dir, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // Main runs the tests of a package and fails if they leave goroutines behind.
 func Main(m *testing.M) {
 	code := m.Run()
+	if hasShared.Load() {
+		if dir, err := shared(); err == nil {
+			_ = os.RemoveAll(dir) // the system clears it otherwise
+		}
+	}
 	if code == 0 {
 		if left := leaked(5 * time.Second); left != "" {
 			fmt.Fprintf(os.Stderr, "goroutines left behind:\n\n%s\n", left)
