@@ -67,6 +67,7 @@ func tryCluster(ctx context.Context, in invocation, set *settings.Set, o options
 		if first != 0 {
 			one.addr = net.JoinHostPort(host, strconv.Itoa(first+i))
 		}
+		one.metrics.addr, one.admin.addr = neighbor(o.metrics.addr, i), neighbor(o.admin.addr, i)
 		listening := make(chan string, 1)
 		inOne := in
 		inOne.name, inOne.neighbors = fmt.Sprintf("server %d of %d", i+1, n), all
@@ -98,6 +99,16 @@ func trialPorts(addr string, n int) (host string, first int, err error) {
 		return "", 0, fmt.Errorf("there are no %d ports from %s", n, port)
 	}
 	return host, first, nil
+}
+
+// neighbor gives an address i ports further, for listeners beside that of the clients.
+func neighbor(addr string, i int) string {
+	host, port, err := net.SplitHostPort(addr)
+	n, nerr := strconv.Atoi(port)
+	if err != nil || nerr != nil || n == 0 {
+		return addr
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+i))
 }
 
 // trialRedis is a Redis in this process.

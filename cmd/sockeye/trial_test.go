@@ -98,6 +98,13 @@ func TestServe_TryClusterPorts(t *testing.T) {
 			t.Errorf("%s is accepted", bad)
 		}
 	}
+	for addr, want := range map[string]string{
+		"127.0.0.1:9090": "127.0.0.1:9092", "127.0.0.1:0": "127.0.0.1:0", "": "", "unix:/x": "unix:/x",
+	} {
+		if got := neighbor(addr, 2); got != want {
+			t.Errorf("%q: %q", addr, got)
+		}
+	}
 	taken := serving(t, nil, "--addr", "127.0.0.1:0")
 	code, out, errs := command(t, nil, "serve", "--cluster", "2", "--addr", strings.TrimPrefix(taken.url, "http://"))
 	if code != exitError || !strings.Contains(errs, "cannot listen") || strings.Contains(out, "Sockeye listens") {
