@@ -9,21 +9,48 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/internal/testkit"
 )
 
+// program is the command, built once for the tests that use it at the same time.
+var program struct {
+	mu    sync.Mutex
+	dir   string
+	users int
+}
+
 // buildServe builds the command, as a user does.
 func buildServe(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "sockeye")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, "../cmd/sockeye")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	program.mu.Lock()
+	defer program.mu.Unlock()
+	if program.users == 0 {
+		dir, err := os.MkdirTemp("", "sockeye-interop-") // that of t would end with t
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "sockeye"), "../cmd/sockeye")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			_ = os.RemoveAll(dir)
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+		program.dir = dir
 	}
-	return bin
+	program.users++
+	t.Cleanup(func() {
+		program.mu.Lock()
+		defer program.mu.Unlock()
+		if program.users--; program.users == 0 {
+			if err := os.RemoveAll(program.dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return filepath.Join(program.dir, "sockeye")
 }
 
 // startServe runs "sockeye serve" with a free port and gives the address of its page.

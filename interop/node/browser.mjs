@@ -9,6 +9,9 @@ let context, dir;
 const pages = new Map();
 const faults = [];
 
+// What Chromium says of a server that is not there, or is going.
+const away = /net::ERR_|WebSocket connection to|status of (400|503)/;
+
 serve({
   async start({ executable, width, height }) {
     dir = await mkdtemp(join(tmpdir(), "sockeye-chromium-"));
@@ -25,14 +28,16 @@ serve({
   async open({ name, url }) {
     const page = await context.newPage();
     page.on("pageerror", (e) => faults.push(`${name}: ${e}`));
-    // That a server cannot be reached, Chromium says itself.
-    page.on("console", (m) => { if (m.type() === "error" && !/ERR_(CONNECTION|EMPTY|INCOMPLETE)|WebSocket connection to/.test(m.text())) faults.push(`${name}: ${m.text()}`); });
+    page.on("console", (m) => { if (m.type() === "error" && !away.test(m.text())) faults.push(`${name}: ${m.text()}`); });
     pages.set(name, page);
     await page.goto(url);
   },
   async fill({ name, at, text }) { await pages.get(name).fill(at, text); },
   async press({ name, at, key }) { await pages.get(name).press(at, key); },
-  async click({ name, at }) { await pages.get(name).click(at); },
+  async click({ name, at }) {
+    await pages.get(name).bringToFront(); // a tab in the background draws rarely, and a click waits for that
+    await pages.get(name).click(at);
+  },
   async focus({ name, at }) { await pages.get(name).focus(at); },
   async select({ name, at, value }) { await pages.get(name).selectOption(at, value); },
   async upload({ name, at, file, body }) {

@@ -260,7 +260,7 @@ function start() {
   }
   $("name").value = me;
   // The page may be served below a path.
-  socket = io({ path: new URL("socket.io/", document.baseURI).pathname, auth: link.auth, autoConnect: false });
+  socket = io({ path: new URL("socket.io/", document.baseURI).pathname, auth: link.auth, autoConnect: false, reconnectionDelayMax: 3000 });
   events.start(socket, () => current);
   link.start(socket, events.call, openTab, outOf);
   socket.on("connect", () => { fresh = true; });

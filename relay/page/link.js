@@ -79,7 +79,7 @@ function disconnected(reason) {
 
 function refused(err) {
   if (socket.active) {
-    showState("connecting");
+    showState("connecting", before ? "reconnecting" : "connecting");
     return;
   }
   const code = text(err.data?.code, 64);
