@@ -26,7 +26,7 @@ type conn struct {
 	pending []attempt     // CONNECTs that are not answered yet
 	request *http.Request // until the first namespace is joined
 	timer   *time.Timer   // of Config.ConnectTimeout, until then; later of close
-	late    *time.Timer   // of Config.AttachmentTimeout, while attachments are missing
+	late    *lateness     // while attachments are missing
 	left    int           // sockets that have left since a CONNECT found room in the send queue
 
 	fresh bool // it counts as pending
@@ -41,6 +41,12 @@ type conn struct {
 	pauses  int        // sockets whose inbox is full, and one more while the client sends too fast
 
 	rate *meter // nil: it may send as fast as it can
+}
+
+// lateness is how Config.AttachmentTimeout is kept. conn.mu guards it.
+type lateness struct {
+	timer *time.Timer
+	since time.Time // when we began to wait, or went on reading
 }
 
 // attempt is a CONNECT under way.
@@ -225,9 +231,9 @@ func (c *conn) await() {
 	if c.closed.Load() {
 		return
 	}
-	var late *time.Timer
-	late = time.AfterFunc(t, func() { c.overdue(&late) })
-	c.late = late
+	l := &lateness{since: time.Now()}
+	l.timer = time.AfterFunc(t, func() { c.overdue(l) })
+	c.late = l
 }
 
 // arrived ends what await began, if it did.
@@ -239,25 +245,37 @@ func (c *conn) arrived() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.late != nil {
-		c.late.Stop()
+		c.late.timer.Stop()
 		c.late = nil
 	}
 }
 
-// overdue closes a connection whose attachments did not come, unless it is we who do not read. A timer calls it;
-// by then it may be of no concern any more. late is written under mu.
-func (c *conn) overdue(late **time.Timer) {
+// overdue closes a connection whose attachments did not come, unless it is we who do not read, or did not until a moment
+// ago. A timer calls it; by then it may be of no concern any more.
+func (c *conn) overdue(l *lateness) {
 	c.pauseMu.Lock()
 	paused := c.pauses > 0
 	c.pauseMu.Unlock()
 	c.mu.Lock()
-	missing := c.late != nil && c.late == *late
-	if missing && paused {
-		c.late.Reset(c.srv.cfg.AttachmentTimeout)
+	missing, left := c.late == l, c.srv.cfg.AttachmentTimeout
+	if !paused {
+		left -= time.Since(l.since)
+	}
+	if missing && left > 0 {
+		l.timer.Reset(left)
 	}
 	c.mu.Unlock()
-	if missing && !paused {
+	if missing && left <= 0 {
 		c.violation("attachments are missing", nil)
+	}
+}
+
+// renew gives the client all the time again to send attachments that we did not read.
+func (c *conn) renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late != nil {
+		c.late.since = time.Now()
 	}
 }
 
@@ -340,7 +358,7 @@ func (c *conn) end(r Reason) {
 		c.timer = nil
 	}
 	if c.late != nil {
-		c.late.Stop()
+		c.late.timer.Stop()
 		c.late = nil
 	}
 	c.mu.Unlock()
@@ -365,6 +383,7 @@ func (c *conn) pause() {
 }
 
 func (c *conn) resume() {
+	c.renew() // before anybody can see that the pause is over
 	c.pauseMu.Lock()
 	defer c.pauseMu.Unlock()
 	if c.pauses--; c.pauses == 0 {

@@ -71,13 +71,15 @@ func TestServer_Drain(t *testing.T) {
 func TestServer_DrainAtMost(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	stuck := make(chan struct{})
+	begun, stuck := make(chan struct{}), make(chan struct{})
 	b.On("stuck", sockeye.HandlerFunc(func(context.Context, *sockeye.Message) error {
+		close(begun)
 		<-stuck
 		return nil
 	}))
 	p, _ := b.connect()
 	p.send(`2["stuck"]`)
+	get(t, "the handler", begun)
 	for range 150 {
 		b.park()
 	}
