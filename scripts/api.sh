@@ -8,7 +8,7 @@ mkdir -p "$out"
 rm -f "$out"/*.txt
 module=$(go list -m)
 # The types of internal/event are public by aliases.
-for pkg in $(go list ./... | grep -Ev '/(internal|cmd|examples|bench|interop|tools)(/|$)') "$module/internal/event"; do
+for pkg in $(go list ./... | grep -Ev '/(internal|cmd|deploy|examples|bench|interop|tools)(/|$)') "$module/internal/event"; do
   name=${pkg#"$module"}
   name=${name#/}
   name=${name:-sockeye}
