@@ -23,7 +23,7 @@ const variables = "SOCKEYE_"
 
 // options are the settings of "serve".
 type options struct {
-	name       string // in the log, of one of several servers; no setting
+	name       string
 	addr       string
 	open       bool
 	unixMode   string
@@ -99,6 +99,7 @@ func listenKeys(o *options) []settings.Key {
 			Help:      "address to listen on, host:port or unix:/path; port 0 picks a free one",
 			Variables: []string{"PORT"}, Derive: addrFromEnv, Check: func() error { return checkAddr(o.addr) },
 		},
+		{Group: group, Name: "name", Into: &o.name, Help: "name of this server in the log and on the page, which makes one up if it is empty"},
 		{Group: group, Name: "open", Into: &o.open, Help: "allow an address that other machines can reach although nobody is asked who they are"},
 		{Group: group, Name: "unix-mode", Into: &o.unixMode, Default: "0660", Help: "permissions of a Unix socket", Check: o.checkUnixMode},
 		{Group: group, Name: "base-path", Into: &o.basePath, Default: "/", Help: "path below which everything is served", Check: func() error {

@@ -193,7 +193,7 @@ func TestServe_ServesAndStops(t *testing.T) {
 	if want := "Sockeye listens on " + p.url + "/\n"; p.out.String() != want {
 		t.Errorf("says %q, want %q", p.out, want)
 	}
-	if status, body := fetch(t, p.url+"/"); status != http.StatusOK || !strings.Contains(body, "Sockeye chat") {
+	if status, body := fetch(t, p.url+"/"); status != http.StatusOK || !strings.Contains(body, "<title>Sockeye") {
 		t.Errorf("page: %d %s", status, body)
 	}
 	if status, body := fetch(t, p.url+"/healthz"); status != http.StatusOK || body != `{"status":"ok","redis":"off"}`+"\n" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,7 +203,7 @@ func (s *server) openApp(ctx context.Context, who identity.Authenticator) error 
 		Rooms:     s.o.roomRules(),
 		REST:      restful,
 		Setup:     s.setUp,
-		Name:      s.in.name,
+		Name:      cmp.Or(s.in.name, s.o.name),
 		Peers:     peers,
 		DenyEIO3:  !s.o.eio3,
 		IO:        s.config(),
