@@ -3,6 +3,7 @@ package testkit
 import (
 	"context"
 	"crypto/tls"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -110,15 +111,22 @@ func (r *Redis) startAnywhere(args func(r *Redis, port string) []string) {
 	r.t.Fatalf("%s does not start: %s", r.server, r.log())
 }
 
-// FreeAddr gives a loopback address that nobody listens on at the moment.
+// FreeAddr gives a loopback address that nobody listens on at the moment. The system gives its port to nobody who asks for
+// any port: those begin at 32768 or above.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		var l net.Listener
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		if l, err = net.Listen("tcp4", addr); err == nil {
+			if err = l.Close(); err == nil {
+				return addr
+			}
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 // Start starts it again after a Stop and waits until it answers.
