@@ -29,7 +29,7 @@ func buildServe(t *testing.T) string {
 	program.mu.Lock()
 	defer program.mu.Unlock()
 	if program.users == 0 {
-		dir, err := os.MkdirTemp("", "sockeye-interop-") // that of t would end with t
+		dir, err := os.MkdirTemp("", "sockeye-interop-") //nolint:usetesting // that of t would end with t
 		if err != nil {
 			t.Fatal(err)
 		}

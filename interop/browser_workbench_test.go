@@ -98,8 +98,19 @@ func TestBrowser_Workbench(t *testing.T) {
 	ann.do("click", obj{"at": "#clear"})
 	same(t, "events after they were cleared", ann.number("#events li"), 0)
 	if os.Getenv("UPDATE_DOCS") == "1" {
-		picture(ann, bob)
+		picture(t, b, bin)
 	}
+
+	// Where there is no room for all, the arrow keys choose what is shown.
+	ann.do("resize", obj{"width": 1180, "height": 720})
+	ann.see("#title", "lobby")
+	ann.do("press", obj{"at": "#tab-room", "key": "ArrowRight"})
+	ann.see("#tab-events[aria-selected=true]", "Events")
+	ann.see("#panel-events h2", "Events")
+	ann.do("press", obj{"at": "#tab-events", "key": "ArrowRight"})
+	ann.see("#tab-room[aria-selected=true]", "Room")
+	ann.see("#panel-room h2", "lobby")
+	ann.do("resize", obj{"width": 1440, "height": 810})
 
 	// Dropped, switched to the other transport, and with the server gone: each time the session comes back.
 	ann.do("click", obj{"at": "#away"})
@@ -141,29 +152,35 @@ func TestBrowser_Workbench(t *testing.T) {
 }
 
 // picture is the one in the README.
-func picture(ann, bob page) {
-	ann.do("resize", obj{"width": 1440, "height": 760})
-	ann.do("focus", obj{"at": "#log"})
-	bob.do("click", obj{"at": "#clear"})
-	for _, p := range []page{ann, bob} {
+func picture(t *testing.T, b *peer, bin string) {
+	t.Helper()
+	addr := testkit.FreeAddr(t)
+	startServe(t, bin, "--cluster", "3", "--addr", addr)
+	ann, bob := page{b, "ann of the picture"}, page{b, "bob of the picture"}
+	ann.open("http://" + addr + "/")
+	ann.see("#peer-list", "server 3 of 3")
+	bob.open("http://" + ann.text("#peer-list .mono")[1] + "/")
+	bob.see("#server", "server 3 of 3")
+	for p, name := range map[page]string{ann: "Ann", bob: "Bob"} {
+		p.rename(name)
 		p.enter("salmon run")
 	}
 	bob.see("#people", "Ann")
 	ann.see("#people", "Bob")
 	ann.say("Hello from the first server")
-	bob.say("Hello, Ann. This is the second one")
-	ann.see("#log", "second one")
+	bob.say("Hello, Ann. This is the third one")
+	ann.see("#log", "third one")
 	bob.emit("room", "temperature", `{"river": "Adams", "celsius": 8.4}`)
 	bob.emit("room", "photo", `{"$hex": "89504e470d0a1a0a0000000d49484452"}`)
 	ann.see("#events .in b", "photo")
-	ann.do("click", obj{"at": "#drop"})
-	ann.see("#state-text", "reconnecting")
+	ann.do("click", obj{"at": "#away"})
 	bob.say("Did you miss me?")
 	ann.see("#session", "recovered")
 	ann.see("#log", "miss me")
 	ann.emit("server", "echo", `{"n": [1, 2, 3]}`)
 	ann.see("#events .out:last-child .rtt", "ms")
-	ann.do("focus", obj{"at": "#log"})
+	ann.do("click", obj{"at": "#link-title"})
+	ann.do("resize", obj{"width": 1440, "height": 720})
 	ann.do("screenshot", obj{"path": "../docs/demo.png"})
 }
 

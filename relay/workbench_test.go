@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func TestServer_AboutUser(t *testing.T) {
 	p.want(`["sockeye:server"]`, ok)
 	got := p.wait("2")
 	for _, part := range []string{
-		`"recovery":true,"identity":true,"servers":[]`, `"name":"Ann","user":"u1","rooms":["org:*"],"expires":` + fmt.Sprint(expires.UnixMilli()),
+		`"recovery":true,"identity":true,"servers":[]`, `"name":"Ann","user":"u1","rooms":["org:*"],"expires":` + strconv.FormatInt(expires.UnixMilli(), 10),
 	} {
 		if !strings.Contains(got, part) {
 			t.Errorf("%s lacks %s", got, part)

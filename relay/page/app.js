@@ -179,7 +179,7 @@ async function told(info) {
   const wanted = rooms.size ? [...rooms.keys()] : exact.length ? exact : [HOME];
   const asked = rooms.size > 0;
   await ask("sockeye:profile", { name: me });
-  for (const room of wanted) {
+  for (const room of asked && socket.recovered ? [] : wanted) { // a recovered session is in its rooms
     if (!await join(room)) rooms.delete(room);
   }
   if (!rooms.has(current)) current = rooms.keys().next().value ?? "";
