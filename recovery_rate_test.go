@@ -168,7 +168,7 @@ func (c *campaign) early() int64 {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return int64(c.reasons["it had an event without an offset since"])
+	return int64(c.reasons["what its client has last has no offset"])
 }
 
 func (c *campaign) wrong() []string {

@@ -50,7 +50,6 @@ type Session struct {
 	Namespace string   // "" in one that a server of another make kept
 	Rooms     []string // with or without its own
 	Data      parser.Arg
-	Min       string // the lowest offset that it can be recovered from; "" where any can
 }
 
 // Recoverer is implemented by adapters that keep packets and sessions. Such an adapter adds an offset, which

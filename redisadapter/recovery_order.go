@@ -54,8 +54,7 @@ type waiting struct {
 	o      adapter.Options
 	fields []string // of the entry
 	ends   time.Time
-	got    map[adapter.Member]struct{} // who got it without an offset
-	id     atomic.Pointer[entryID]     // nil until Redis has said it
+	id     atomic.Pointer[entryID] // nil until Redis has said it
 	f      func() error
 	done   bool
 }
@@ -223,10 +222,8 @@ func (q *sequence) lateCame(id entryID, fields []string) (found bool) {
 		case !found && slices.Equal(w.fields, fields):
 			found = true
 			q.tell(id, w)
-			q.a.c.sessions.known(w.got, id)
 			return true
 		case passed != nil && passed.less(id): // it was trimmed before it was read
-			q.a.c.sessions.known(w.got, *passed)
 			return true
 		}
 		return false
@@ -373,7 +370,6 @@ func (q *sequence) failed(w *waiting) {
 	defer q.unlock()
 	if i := slices.Index(q.late, w); i >= 0 {
 		q.late = slices.Delete(q.late, i, i+1)
-		q.a.c.sessions.known(w.got, entryID{})
 		q.settle()
 	}
 }
@@ -396,19 +392,11 @@ func (q *sequence) expire(now time.Time, last *waiting) {
 	q.advance()
 }
 
-// withoutOffset delivers w to sockets that cannot be recovered from before it then. The lock is held.
+// withoutOffset delivers w to sockets that cannot be recovered then until they get something with an offset. The lock is
+// held.
 func (q *sequence) withoutOffset(w *waiting) {
-	d, _, err := q.a.host.Prepare(withArg(w.p, noOffset), w.o.Flags, nil)
-	if err != nil {
-		return // it was encoded before
-	}
-	w.got = map[adapter.Member]struct{}{}
-	for _, m := range q.a.host.Index().Collect(w.o) {
-		w.got[m] = struct{}{}
-		d.Deliver(m)
-	}
+	_, _ = q.a.Deliver(withArg(w.p, noOffset), w.o) // it was encoded before
 	q.late = append(q.late, w)
-	q.a.c.sessions.late(w.got)
 }
 
 // close delivers what waits.

@@ -13,14 +13,14 @@ import (
 
 // Why sessions are not restored.
 var (
-	errNoSession = fmt.Errorf("%w: it is not there", adapter.ErrNotRecoverable)
-	errTaken     = fmt.Errorf("%w: it was taken", adapter.ErrNotRecoverable)
-	errStrange   = fmt.Errorf("%w: it is of another namespace", adapter.ErrNotRecoverable)
-	errMalformed = fmt.Errorf("%w: malformed request", adapter.ErrNotRecoverable)
-	errEarly     = fmt.Errorf("%w: it had an event without an offset since", adapter.ErrNotRecoverable)
-	errNoOffset  = fmt.Errorf("%w: the offset is not in the stream", adapter.ErrNotRecoverable)
-	errHistory   = fmt.Errorf("%w: the stream does not have all since the offset", adapter.ErrNotRecoverable)
-	errTooMuch   = fmt.Errorf("%w: it missed too much", adapter.ErrNotRecoverable)
+	errNoSession  = fmt.Errorf("%w: it is not there", adapter.ErrNotRecoverable)
+	errTaken      = fmt.Errorf("%w: it was taken", adapter.ErrNotRecoverable)
+	errStrange    = fmt.Errorf("%w: it is of another namespace", adapter.ErrNotRecoverable)
+	errMalformed  = fmt.Errorf("%w: malformed request", adapter.ErrNotRecoverable)
+	errOffsetless = fmt.Errorf("%w: what its client has last has no offset", adapter.ErrNotRecoverable)
+	errNoOffset   = fmt.Errorf("%w: the offset is not in the stream", adapter.ErrNotRecoverable)
+	errHistory    = fmt.Errorf("%w: the stream does not have all since the offset", adapter.ErrNotRecoverable)
+	errTooMuch    = fmt.Errorf("%w: it missed too much", adapter.ErrNotRecoverable)
 )
 
 const (
@@ -81,7 +81,7 @@ func (a recovering) Restore(
 	ctx context.Context, pid, offset string, resume func(s adapter.Session, missed []*parser.Packet) error,
 ) error {
 	if offset == noOffset {
-		return errEarly
+		return errOffsetless
 	}
 	since, ok := parseEntryID(offset)
 	if !ok || !adapter.ValidPID(pid) || a.reader == nil || a.closed.Load() {
@@ -141,17 +141,11 @@ func (r *restoration) find(ctx context.Context) error {
 	if r.s.PID != r.pid || r.s.ID == "" || r.s.Namespace != a.name && !strange {
 		return errStrange
 	}
-	if r.s.Min != "" {
-		if lowest, ok := parseEntryID(r.s.Min); !ok || r.since.less(lowest) {
-			return errEarly
-		}
-	}
 	return nil
 }
 
 // load gives the session that this server or Redis has. The server that a client was at may have it written a moment after
-// the client has left, and a moment after that know the id of what its socket had without an offset: where the offset that
-// the client has is that young, it is waited for.
+// the client has left: where the offset that the client has is that young, it is waited for.
 func (r *restoration) load(ctx context.Context) error {
 	a := r.a
 	for tries := 0; ; tries++ {
@@ -159,16 +153,13 @@ func (r *restoration) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if there && r.s.Min != lastEntryID.String() {
+		if there {
 			return nil
 		}
 		at := a.reader.position()
 		young := at.ms < r.since.ms || at.ms-r.since.ms < uint64(youngOffset/time.Millisecond)
 		if tries < sessionTries && young && a.c.app.sleep(ctx, sessionPause) {
 			continue
-		}
-		if there {
-			return errEarly
 		}
 		return errNoSession
 	}

@@ -61,8 +61,6 @@ type tracked struct {
 	forget   bool      // it is to be deleted
 	taken    bool      // somebody else has it
 	adopted  bool      // its member is on its way
-	pending  int       // events that its socket has without an offset and that have no id yet
-	min      entryID   // what it can be recovered from
 }
 
 func newKeeper(c *streams) *keeper {
@@ -218,32 +216,6 @@ func (k *keeper) moved(a *stream, e adapter.RoomEvent) {
 	}
 }
 
-// late tells that members have an event without an offset, and that of an entry whose id is not known.
-func (k *keeper) late(got map[adapter.Member]struct{}) { k.each(got, func(t *tracked) { t.pending++ }) }
-
-// known tells the id of that entry, or the zero id where it will not be in the stream.
-func (k *keeper) known(got map[adapter.Member]struct{}, id entryID) {
-	k.each(got, func(t *tracked) {
-		t.pending--
-		if t.min.less(id) {
-			t.min = id
-		}
-	})
-}
-
-func (k *keeper) each(members map[adapter.Member]struct{}, f func(*tracked)) {
-	k.mu.Lock()
-	now := time.Now()
-	for m := range members {
-		if t := k.of[m]; t != nil {
-			f(t)
-			k.moveUp(t, now)
-		}
-	}
-	k.mu.Unlock()
-	k.signal()
-}
-
 // again writes the sessions of all namespaces of a stream, which Redis may have lost.
 func (k *keeper) again(stream string) {
 	k.mu.Lock()
@@ -276,21 +248,16 @@ func (k *keeper) peek(a *stream, pid string) (*tracked, adapter.Session, bool) {
 // after untrack, and so its last state is looked for after the other.
 func (k *keeper) state(t *tracked) (s adapter.Session, last *adapter.Session) {
 	k.mu.Lock()
-	least := t.bounded(adapter.Session{}).Min
 	last = t.last
 	k.mu.Unlock()
 	if last == nil {
 		s = t.snapshot()
 		k.mu.Lock()
 		last = t.last
-		least = t.bounded(adapter.Session{}).Min
 		k.mu.Unlock()
 	}
 	if last != nil {
 		s = *last
-	}
-	if least != "" {
-		s.Min = least
 	}
 	return s, last
 }
@@ -306,15 +273,4 @@ func (k *keeper) take(t *tracked) (stored, ok bool) {
 	t.taken = true
 	k.drop(t)
 	return stored, true
-}
-
-// bounded adds what it can be recovered from. The lock is held.
-func (t *tracked) bounded(s adapter.Session) adapter.Session {
-	switch {
-	case t.pending > 0:
-		s.Min = lastEntryID.String()
-	case t.min != entryID{}:
-		s.Min = t.min.String()
-	}
-	return s
 }

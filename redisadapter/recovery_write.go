@@ -153,7 +153,7 @@ func (k *keeper) wrote(j *job, err error) {
 	next := now.Add(k.ttl / 2)
 	if err == nil {
 		t.written, t.at = j.value, now
-		if j.forget || j.last != nil && t.pending == 0 {
+		if j.forget || j.last != nil {
 			k.drop(t)
 			return
 		}

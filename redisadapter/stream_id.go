@@ -10,9 +10,6 @@ const maxEntryID = 41
 // entryID is the id of an entry of a stream.
 type entryID struct{ ms, seq uint64 }
 
-// lastEntryID is above all others.
-var lastEntryID = entryID{^uint64(0), ^uint64(0)}
-
 // parseEntryID reads <milliseconds>-<sequence>, digits alone. The zero id stands before the first entry.
 func parseEntryID(s string) (id entryID, ok bool) {
 	if len(s) > maxEntryID {

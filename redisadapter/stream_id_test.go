@@ -10,7 +10,7 @@ func TestEntryID(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]entryID{
 		"0-0": {}, "1-2": {1, 2}, "1795249358071-199": {1795249358071, 199},
-		"18446744073709551615-18446744073709551615": lastEntryID,
+		"18446744073709551615-18446744073709551615": {math.MaxUint64, math.MaxUint64},
 	} {
 		got, ok := parseEntryID(text)
 		if !ok || got != want || got.String() != text {
@@ -29,7 +29,7 @@ func TestEntryID(t *testing.T) {
 
 func TestEntryID_Order(t *testing.T) {
 	t.Parallel()
-	ordered := []entryID{{}, {0, 1}, {0, math.MaxUint64}, {1, 0}, {9, 7}, {10, 0}, lastEntryID}
+	ordered := []entryID{{}, {0, 1}, {0, math.MaxUint64}, {1, 0}, {9, 7}, {10, 0}, {math.MaxUint64, math.MaxUint64}}
 	for i, a := range ordered {
 		for j, b := range ordered {
 			if a.less(b) != (i < j) {

@@ -14,7 +14,7 @@ const (
 )
 
 // AppendSession appends what is stored for a socket that lost its connection. Node peers read it, and ignore the
-// namespace and Min. The error is that of Data.
+// namespace. The error is that of Data.
 //
 // Node: @socket.io/redis-streams-adapter/lib/adapter.ts persistSession.
 func AppendSession(dst []byte, s *adapter.Session) ([]byte, error) {
@@ -23,7 +23,7 @@ func AppendSession(dst []byte, s *adapter.Session) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.object(5 + count(form != "") + count(s.Min != ""))
+	w.object(5 + count(form != ""))
 	w.key("sid")
 	w.str(s.ID)
 	w.key("pid")
@@ -37,10 +37,6 @@ func AppendSession(dst []byte, s *adapter.Session) ([]byte, error) {
 	if form != "" {
 		w.key("form")
 		w.str(form)
-	}
-	if s.Min != "" {
-		w.key("min")
-		w.str(s.Min)
 	}
 	return base64.StdEncoding.AppendEncode(dst, w.b), nil
 }
@@ -101,8 +97,6 @@ func readSession(v value) (s adapter.Session, err error) {
 			s.Rooms, _, err = v.names("rooms")
 		case "nsp":
 			s.Namespace, err = v.optional("nsp")
-		case "min":
-			s.Min, err = v.optional("min")
 		case "form":
 			form, err = v.optional("form")
 		case "data":

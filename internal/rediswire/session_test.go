@@ -51,14 +51,14 @@ func TestSession_RoundTrip(t *testing.T) {
 		"array":  parser.Value([]int{1, 2}),
 		"text":   parser.Value("t"),
 	} {
-		in := adapter.Session{ID: "sid", PID: "pid", Namespace: "/n", Rooms: []string{"sid", "r\u20ac"}, Data: data, Min: "1-2"}
+		in := adapter.Session{ID: "sid", PID: "pid", Namespace: "/n", Rooms: []string{"sid", "r\u20ac"}, Data: data}
 		b, err := AppendSession([]byte("x"), &in)
 		if err != nil {
 			t.Fatal(name, err)
 		}
 		out, err := ParseSession(string(b[1:]))
 		if err != nil || out.ID != in.ID || out.PID != in.PID || out.Namespace != in.Namespace ||
-			!slices.Equal(out.Rooms, in.Rooms) || out.Min != in.Min || out.Data.IsZero() != data.IsZero() {
+			!slices.Equal(out.Rooms, in.Rooms) || out.Data.IsZero() != data.IsZero() {
 			t.Fatalf("%s: %+v %v", name, out, err)
 		}
 		if !data.IsZero() && text(t, out.Data) != text(t, data) {
