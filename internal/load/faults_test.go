@@ -246,7 +246,7 @@ func TestRun_ServerKeepsQuiet(t *testing.T) {
 			t.Parallel()
 			c := little(v.url, tt.scenario)
 			tt.change(&c)
-			r := mustRun(t, c, Options{Drain: 100 * time.Millisecond})
+			r := mustRun(t, c, Options{Drain: testkit.Scale(time.Second)}) // what comes must come in time
 			if all := strings.Join(r.Errors, "\n"); r.OK() || !strings.Contains(all, tt.want) {
 				t.Errorf("says %s", all)
 			}

@@ -2,8 +2,9 @@ package testkit
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
-	"math/rand/v2"
+	"encoding/binary"
 	"net"
 	"os"
 	"os/exec"
@@ -118,7 +119,9 @@ func FreeAddr(t testing.TB) string {
 	var err error
 	for range 100 {
 		var l net.Listener
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		var b [2]byte
+		_, _ = rand.Read(b[:]) // it never fails
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+int(binary.BigEndian.Uint16(b[:]))%20_000))
 		if l, err = net.Listen("tcp4", addr); err == nil {
 			if err = l.Close(); err == nil {
 				return addr
