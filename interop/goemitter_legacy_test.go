@@ -10,6 +10,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/emitter"
+	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/redisadapter"
 )
 
@@ -60,7 +61,7 @@ func TestGoEmitter_Legacy2(t *testing.T) {
 		})
 		same(t, test.name, got, test.want)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(time.Second)) // two answer in time
 	defer cancel()
 	var partial *adapter.Incomplete
 	found, err := e.FetchSockets(ctx)

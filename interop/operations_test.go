@@ -156,7 +156,7 @@ func (c *cluster) checkAcks(from string) {
 		same(c.t, test.name, list{replies, timedOut}, list{want, false})
 	}
 	// The clients never acknowledge "mute".
-	replies, timedOut := s.call(selection{NSP: "/", Rooms: []string{"blue"}}, 300*time.Millisecond, "mute", 1)
+	replies, timedOut := s.call(selection{NSP: "/", Rooms: []string{"blue"}}, 100*time.Millisecond, "mute", 1)
 	same(c.t, "mute clients", list{replies, timedOut}, list{list{}, true})
 }
 
