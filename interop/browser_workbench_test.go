@@ -189,7 +189,7 @@ func picture(t *testing.T, b *peer, bin string) {
 func TestBrowser_Identity(t *testing.T) {
 	t.Parallel()
 	bin := buildServe(t)
-	url, _ := startServe(t, bin, "--jwt-secret", tokenSecret, "--jwt-warning", "1h")
+	url, _ := startServe(t, bin, "--jwt-secret", tokenSecret, "--jwt-warning", "1h", "--presence")
 	b := openBrowser(t)
 	ann, tab, bob := page{b, "ann"}, page{b, "tab"}, page{b, "bob"}
 	ann.open(url)
@@ -218,6 +218,7 @@ func TestBrowser_Identity(t *testing.T) {
 	tab.use(token("ann"))
 	bob.see("#people li", "2 tabs")
 	bob.see("#count", "2")
+	bob.see("#online", "2 users, on all servers")
 	tab.do("click", obj{"at": "#toggle"})
 	bob.seeNo("#people li .tag")
 	for _, said := range bob.text("#log .event") {

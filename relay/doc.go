@@ -24,9 +24,12 @@
 // In all three there is a user, too, where it is known whose socket that is: one may have several. What the page shows of
 // the server comes by another event:
 //
-//	sockeye:server    no argument; answered by an event of this name, {name, cluster, recovery, identity, servers, you}:
-//	                  the name of the server, whether it is one of several, recovers sessions, asks who clients are, the
-//	                  {name, url} of others, and of the socket {id, name, user, rooms, expires}
+//	sockeye:server    no argument; answered by an event of this name, {name, cluster, recovery, identity, presence,
+//	                  servers, you}: the name of the server, whether it is one of several, recovers sessions, asks who
+//	                  clients are, knows who is online, the {name, url} of others, and of the socket {id, name, user,
+//	                  rooms, expires}
+//	sockeye:online    no argument; acknowledged with {"ok":true,"users":7,"complete":true}: how many users are online,
+//	                  and whether those of all servers are counted
 //
 // An id is that of the socket, but for clients of 2.x, whose id is a secret: there it is a hash.
 //

@@ -40,6 +40,7 @@ var (
 	errEvent      = &refusal{"reserved_event", "An event's name has 1 to 256 bytes and is not a reserved one."}
 	errBusy       = &refusal{"unavailable", "The other servers cannot be asked at the moment."}
 	errNotAllowed = &refusal{"not_allowed", "The rules of this server do not allow that."}
+	errNoPresence = &refusal{"no_presence", "This server keeps no record of who is online."}
 	errNoRenewal  = &refusal{"no_renewal", "Tokens are not renewed here."}
 	errTooOften   = &refusal{"too_many_requests", "That is too often."}
 	errInternal   = &refusal{"internal", "The server could not do that."}
@@ -63,6 +64,7 @@ func (s *Server) events() {
 	s.handle(reserved+"profile", s.profile)
 	s.handle(reserved+"who", s.who)
 	s.handle(reserved+"renew", s.renew)
+	s.handle(reserved+"online", s.online)
 	s.handle(aboutServer, s.about)
 }
 

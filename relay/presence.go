@@ -26,7 +26,7 @@ type whoAck struct {
 	People []person `json:"people"`
 }
 
-type presence struct {
+type announcement struct {
 	Room string `json:"room"`
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -48,7 +48,7 @@ func (s *Server) announce(sock *sockeye.Socket, event string, rooms ...string) e
 		if room == sock.ID() || identity.ReservedRoom(room) {
 			continue
 		}
-		if err := sock.To(watchers(room)).Emit(event, presence{room, id, p.Name, p.User}); err != nil {
+		if err := sock.To(watchers(room)).Emit(event, announcement{room, id, p.Name, p.User}); err != nil {
 			return err
 		}
 	}

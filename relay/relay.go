@@ -83,6 +83,7 @@ type Server struct {
 	peers     func() []Peer
 	lookups   chan struct{}
 	identity  identity.Authenticator
+	record    rest.Presence // of who is online; nil where there is none
 	warning   time.Duration
 	rules     *rules
 	rest      *rest.Handler // nil where it is off
@@ -100,6 +101,7 @@ func New(c Config) (*Server, error) {
 		peers:     c.Peers,
 		lookups:   make(chan struct{}, lookups),
 		identity:  c.Identity,
+		record:    c.REST.Presence,
 		warning:   c.Warning,
 		log:       c.Logger,
 	}

@@ -3,9 +3,11 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/presence"
 	"github.com/sockeye-io/sockeye/relay/identity"
 )
 
@@ -24,6 +26,7 @@ type about struct {
 	Cluster  bool   `json:"cluster"`
 	Recovery bool   `json:"recovery"`
 	Identity bool   `json:"identity"` // clients are asked who they are
+	Presence bool   `json:"presence"` // "sockeye:online" is answered
 	Servers  []Peer `json:"servers"`  // the others
 	You      you    `json:"you"`
 }
@@ -42,7 +45,7 @@ func (s *Server) about(_ context.Context, sock *sockeye.Socket, _ *sockeye.Messa
 	a := accountOf(sock)
 	u := a.who()
 	info := about{
-		Name: s.name, Cluster: s.clustered, Recovery: s.recovery, Identity: s.identity != nil, Servers: []Peer{},
+		Name: s.name, Cluster: s.clustered, Recovery: s.recovery, Identity: s.identity != nil, Presence: s.record != nil, Servers: []Peer{},
 		You: you{ID: identity.PublicID(sock.ID(), sock.Handshake().Query), Name: a.profile().Name, User: u.ID, Rooms: u.Rooms},
 	}
 	if !u.Expires.IsZero() {
@@ -52,6 +55,31 @@ func (s *Server) about(_ context.Context, sock *sockeye.Socket, _ *sockeye.Messa
 		info.Servers = append(info.Servers, s.peers()...)
 	}
 	return nil, sock.Emit(aboutServer, info)
+}
+
+type onlineAck struct {
+	OK       bool `json:"ok"`
+	Users    int  `json:"users"`
+	Complete bool `json:"complete"` // all servers are counted
+}
+
+// online counts the users of the cluster.
+func (s *Server) online(ctx context.Context, _ *sockeye.Socket, _ *sockeye.Message) (any, error) {
+	if s.record == nil {
+		return nil, errNoPresence
+	}
+	done, err := s.lookup()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	n, err := s.record.Count(ctx)
+	if err != nil && !errors.Is(err, presence.ErrPartial) {
+		return nil, errBusy
+	}
+	return onlineAck{OK: true, Users: n, Complete: err == nil}, nil
 }
 
 // someName tells a server from others and nothing else of it.

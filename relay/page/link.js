@@ -43,6 +43,16 @@ function ping() {
   });
 }
 
+// online asks how many users there are, on all servers.
+function online() {
+  if (!counts || !socket.connected || document.hidden) return;
+  socket.timeout(5000).emit("sockeye:online", (err, reply) => {
+    if (err || !reply?.ok || !Number.isInteger(reply.users)) return;
+    $("online").textContent = `${reply.users} user${reply.users === 1 ? "" : "s"}` +
+      (reply.complete ? ", on all servers" : ", on this server; the others do not answer");
+  });
+}
+
 // connected says what kind of session it is. What was missed has come by the answer to the first question.
 function connected() {
   expires = undefined;
@@ -91,7 +101,7 @@ function refused(err) {
   reveal();
 }
 
-let reveal, moved;
+let reveal, moved, counts;
 
 // told shows what the server says of itself.
 function told(info) {
@@ -102,6 +112,9 @@ function told(info) {
   $("link-hint").textContent = info?.recovery
     ? "A dropped connection comes back by itself, and the server sends what was missed meanwhile."
     : "A dropped connection comes back by itself. This server keeps nothing of what was missed meanwhile: see --recovery.";
+  counts = info?.presence === true;
+  for (const e of document.querySelectorAll(".online")) e.hidden = !counts;
+  online();
   const peers = Array.isArray(info?.servers) ? info.servers : [];
   show("peers", peers.length > 0);
   $("peer-list").replaceChildren(...peers.flatMap((p) => peer(p) ?? []));
@@ -229,5 +242,6 @@ export function start(s, call, openTab, left) {
   });
   buttons();
   setInterval(ping, PING_EVERY);
+  setInterval(online, PING_EVERY);
   setInterval(countDown, 1000);
 }
