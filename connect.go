@@ -116,9 +116,9 @@ func (t *connectTask) middleware(ctx context.Context) error {
 	}
 	var chain []*func(context.Context, *Socket) error
 	if p := s.nsp.parent; p != nil {
-		chain = append(chain, p.middleware.all()...)
+		chain = append(chain, p.middleware.All()...)
 	}
-	for _, f := range append(chain, s.nsp.middleware.all()...) {
+	for _, f := range append(chain, s.nsp.middleware.All()...) {
 		if err := s.ask(ctx, *f); err != nil {
 			return err
 		}
@@ -231,9 +231,9 @@ func (s *Socket) tellConnected() {
 	ctx := (*socketContext)(s)
 	var fs []*func(context.Context, *Socket)
 	if p := s.nsp.parent; p != nil {
-		fs = append(fs, p.connection.all()...)
+		fs = append(fs, p.connection.All()...)
 	}
-	for _, f := range append(fs, s.nsp.connection.all()...) {
+	for _, f := range append(fs, s.nsp.connection.All()...) {
 		if err := s.nsp.srv.guard("connection listener", func() { (*f)(ctx, s) }); err != nil {
 			s.nsp.srv.report(ctx, err)
 		}

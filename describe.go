@@ -22,7 +22,7 @@ func (s *Socket) ClientID() string {
 //
 // Differs from Node: there the data itself would have to be changed
 func (s *Server) DescribeData(f func(s *Socket, data parser.Arg) parser.Arg) (off func()) {
-	return s.describers.add(f)
+	return s.describers.Add(f)
 }
 
 // describe gives the data of a socket as others are told of it.
@@ -32,7 +32,7 @@ func (s *Socket) describe() parser.Arg {
 		data = parser.Value(v)
 	}
 	srv := s.nsp.srv
-	for _, f := range srv.describers.all() {
+	for _, f := range srv.describers.All() {
 		if err := srv.guard("description of data", func() { data = (*f)(s, data) }); err != nil {
 			srv.report((*socketContext)(s), err)
 		}

@@ -88,7 +88,7 @@ func (d *delivery) Deliver(m adapter.Member) {
 		return
 	}
 	d.send(s)
-	if e := s.more.Load(); d.watched || e != nil && len(e.outgoing.all()) > 0 {
+	if e := s.more.Load(); d.watched || e != nil && len(e.outgoing.All()) > 0 {
 		s.pushOutgoing(&d.packet)
 	}
 }

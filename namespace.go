@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/event"
 	"github.com/sockeye-io/sockeye/internal/ring"
 )
 
@@ -37,12 +38,12 @@ type Namespace struct {
 	kept    bool // asked for by Of
 	removed bool
 
-	listeners  listeners
-	middleware functions[func(context.Context, *Socket) error]
-	connection functions[func(context.Context, *Socket)]
-	rooms      functions[func(RoomEvent)]
+	listeners  event.Listeners
+	middleware event.Functions[func(context.Context, *Socket) error]
+	connection event.Functions[func(context.Context, *Socket)]
+	rooms      event.Functions[func(RoomEvent)]
 	watchRooms sync.Once
-	serverSide listeners
+	serverSide event.Listeners
 	ackID      atomic.Uint64 // the next acknowledgement id
 
 	closeOnce sync.Once
@@ -224,41 +225,41 @@ func (n *Namespace) Name() string { return n.name }
 // panic refuses the socket too.
 //
 // Node: socket.io/lib/namespace.ts use
-func (n *Namespace) Use(f func(ctx context.Context, s *Socket) error) { n.middleware.add(f) }
+func (n *Namespace) Use(f func(ctx context.Context, s *Socket) error) { n.middleware.Add(f) }
 
 // OnConnection adds a function that is told of each new socket, before any of its events is handled. ctx ends
 // when the socket disconnects.
 //
 // Node: the connection event
-func (n *Namespace) OnConnection(f func(ctx context.Context, s *Socket)) { n.connection.add(f) }
+func (n *Namespace) OnConnection(f func(ctx context.Context, s *Socket)) { n.connection.Add(f) }
 
 // On adds a handler for an event of every socket, in ctx the socket is found by SocketFrom. off takes it out.
 //
 // Differs from Node: there handlers belong to a socket.
-func (n *Namespace) On(event string, h Handler) (off func()) { return n.listeners.addOn(event, h) }
+func (n *Namespace) On(event string, h Handler) (off func()) { return n.listeners.AddOn(event, h) }
 
 // OnAny adds a handler for every event of every socket. It comes before the event middleware.
 //
 // Node: socket.io/lib/socket.ts onAny
-func (n *Namespace) OnAny(h Handler) (off func()) { return n.listeners.addAny(h) }
+func (n *Namespace) OnAny(h Handler) (off func()) { return n.listeners.AddAny(h) }
 
 // UseEvent wraps the handlers of every socket. f is called for each event with what comes next.
 //
 // Node: socket.io/lib/socket.ts use
-func (n *Namespace) UseEvent(f func(next Handler) Handler) { n.listeners.addUse(f) }
+func (n *Namespace) UseEvent(f func(next Handler) Handler) { n.listeners.AddUse(f) }
 
 // OnRoom adds a function that is told of each room that is made, joined, left or deleted on this server,
 // in order. It is called by the goroutine that made a change, and must not block.
 //
 // Node: the events of the adapter
 func (n *Namespace) OnRoom(f func(e RoomEvent)) (off func()) {
-	off = n.rooms.add(f)
+	off = n.rooms.Add(f)
 	n.watch()
 	return off
 }
 
 func (n *Namespace) roomChanged(e adapter.RoomEvent) {
-	for _, f := range n.rooms.all() {
+	for _, f := range n.rooms.All() {
 		if err := n.srv.guard("room listener", func() { (*f)(RoomEvent(e)) }); err != nil {
 			n.srv.report(context.Background(), err)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sockeye-io/sockeye/engineio"
+	"github.com/sockeye-io/sockeye/internal/event"
 )
 
 // Observer is told of everything that happens on a server, in all its namespaces: see [Server.Observe]. Each func may
@@ -81,7 +82,7 @@ func (s *Server) Observe(o Observer) (stop func()) {
 			n.watch()
 		}
 	}
-	return func() { s.setObservers(func(all []*Observer) []*Observer { return without(all, p) }) }
+	return func() { s.setObservers(func(all []*Observer) []*Observer { return event.Without(all, p) }) }
 }
 
 func (s *Server) setObservers(f func([]*Observer) []*Observer) {

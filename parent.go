@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/sockeye-io/sockeye/internal/event"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -17,9 +18,9 @@ type Parent struct {
 	srv   *Server
 	match func(ctx context.Context, name string, auth parser.Arg) error
 
-	listeners  listeners
-	middleware functions[func(context.Context, *Socket) error]
-	connection functions[func(context.Context, *Socket)]
+	listeners  event.Listeners
+	middleware event.Functions[func(context.Context, *Socket) error]
+	connection event.Functions[func(context.Context, *Socket)]
 }
 
 var errNoMatch = errors.New("sockeye: no such namespace")
@@ -93,27 +94,27 @@ func (p *Parent) accepts(ctx context.Context, name string, auth parser.Arg) bool
 // Use adds a connection middleware to all children; it comes before their own.
 //
 // Node: socket.io/lib/namespace.ts use
-func (p *Parent) Use(f func(ctx context.Context, s *Socket) error) { p.middleware.add(f) }
+func (p *Parent) Use(f func(ctx context.Context, s *Socket) error) { p.middleware.Add(f) }
 
 // OnConnection adds a function that is told of each new socket of every child.
 //
 // Node: the connection event
-func (p *Parent) OnConnection(f func(ctx context.Context, s *Socket)) { p.connection.add(f) }
+func (p *Parent) OnConnection(f func(ctx context.Context, s *Socket)) { p.connection.Add(f) }
 
 // On adds a handler for an event of every socket of every child; it comes before their own.
 //
 // Differs from Node: there handlers belong to a socket.
-func (p *Parent) On(event string, h Handler) (off func()) { return p.listeners.addOn(event, h) }
+func (p *Parent) On(event string, h Handler) (off func()) { return p.listeners.AddOn(event, h) }
 
 // OnAny adds a handler for every event of every socket of every child.
 //
 // Node: socket.io/lib/socket.ts onAny
-func (p *Parent) OnAny(h Handler) (off func()) { return p.listeners.addAny(h) }
+func (p *Parent) OnAny(h Handler) (off func()) { return p.listeners.AddAny(h) }
 
 // UseEvent wraps the handlers of every socket of every child.
 //
 // Node: socket.io/lib/socket.ts use
-func (p *Parent) UseEvent(f func(next Handler) Handler) { p.listeners.addUse(f) }
+func (p *Parent) UseEvent(f func(next Handler) Handler) { p.listeners.AddUse(f) }
 
 // Namespaces gives the children that exist on this server.
 func (p *Parent) Namespaces() []*Namespace {
@@ -136,13 +137,13 @@ func (p *Parent) Emit(event string, args ...any) error {
 // EmitContext is Emit that waits until the adapter has accepted the event for each child.
 //
 // Node: socket.io/lib/parent-namespace.ts emit
-func (p *Parent) EmitContext(ctx context.Context, event string, args ...any) error {
-	if err := checkEvent(event); err != nil {
+func (p *Parent) EmitContext(ctx context.Context, name string, args ...any) error {
+	if err := checkEvent(name); err != nil {
 		return err
 	}
 	var errs error
 	for _, n := range p.Namespaces() {
-		errs = join(errs, n.EmitContext(ctx, event, args...))
+		errs = event.Join(errs, n.EmitContext(ctx, name, args...))
 	}
 	return errs
 }

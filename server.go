@@ -12,6 +12,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/engineio"
+	"github.com/sockeye-io/sockeye/internal/event"
 	"github.com/sockeye-io/sockeye/internal/ring"
 	"github.com/sockeye-io/sockeye/parser"
 )
@@ -30,7 +31,7 @@ type Server struct {
 	watchers atomic.Pointer[watchers] // nil while nobody observes
 	counters counters
 
-	describers functions[func(*Socket, parser.Arg) parser.Arg]
+	describers event.Functions[func(*Socket, parser.Arg) parser.Arg]
 
 	sameCodec bool // whether packets are the same for clients of 2.x
 

@@ -61,7 +61,7 @@ func (n *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, arg
 //
 // Node: the events of a namespace
 func (n *Namespace) OnServerSide(event string, h Handler) (off func()) {
-	return n.serverSide.addOn(event, h)
+	return n.serverSide.AddOn(event, h)
 }
 
 // serverMessage is an event of another server.
@@ -79,7 +79,7 @@ func (m *serverMessage) SendAck(_ uint64, args []any) error {
 // ServerSide implements adapter.Host.
 func (h *host) ServerSide(name string, args []parser.Arg, answer func(args []parser.Arg)) {
 	n := (*Namespace)(h)
-	if len(n.serverSide.table().on[name]) == 0 {
+	if len(n.serverSide.Table().On[name]) == 0 {
 		return
 	}
 	m := &serverMessage{answer: answer}
@@ -123,7 +123,7 @@ func (t *serverSideTask) Run() {
 		if !ok {
 			return
 		}
-		ts := tables{n.serverSide.table(), &emptyTable, &emptyTable}
+		ts := tables{n.serverSide.Table(), &emptyTable, &emptyTable}
 		if err := ts.dispatch(ctx, &m.msg); err != nil {
 			n.srv.report(ctx, &EventError{Event: m.msg.Event, Err: err})
 		}

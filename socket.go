@@ -41,10 +41,10 @@ type Socket struct {
 
 // extra is what most sockets do without.
 type extra struct {
-	listeners     listeners
-	outgoing      functions[func(event string, args []any)]
-	disconnecting functions[func(Reason)]
-	disconnected  functions[func(Reason)]
+	listeners     event.Listeners
+	outgoing      event.Functions[func(event string, args []any)]
+	disconnecting event.Functions[func(Reason)]
+	disconnected  event.Functions[func(Reason)]
 	persist       sync.Once
 
 	auth parser.Arg // never changed once the socket has begun
@@ -190,38 +190,38 @@ func (s *Socket) Rooms() []string { return s.nsp.index.Rooms(s.member()) }
 //
 // Node: socket.io/lib/socket.ts on
 func (s *Socket) On(event string, h Handler) (off func()) {
-	return s.extra().listeners.addOn(event, h)
+	return s.extra().listeners.AddOn(event, h)
 }
 
 // OnAny adds a handler for every event of this socket. It comes before the event middleware.
 //
 // Node: socket.io/lib/socket.ts onAny
-func (s *Socket) OnAny(h Handler) (off func()) { return s.extra().listeners.addAny(h) }
+func (s *Socket) OnAny(h Handler) (off func()) { return s.extra().listeners.AddAny(h) }
 
 // UseEvent wraps the handlers of this socket; it comes after the middleware of the namespace. f is called for
 // each event with what comes next.
 //
 // Node: socket.io/lib/socket.ts use
-func (s *Socket) UseEvent(f func(next Handler) Handler) { s.extra().listeners.addUse(f) }
+func (s *Socket) UseEvent(f func(next Handler) Handler) { s.extra().listeners.AddUse(f) }
 
 // OnAnyOutgoing adds a function that is told of each event that is sent to this socket: of an emit to it alone
 // by the goroutine that emits, of a broadcast by the worker of the socket.
 //
 // Node: socket.io/lib/socket.ts onAnyOutgoing
 func (s *Socket) OnAnyOutgoing(f func(event string, args []any)) (off func()) {
-	return s.extra().outgoing.add(f)
+	return s.extra().outgoing.Add(f)
 }
 
 // OnDisconnecting adds a function that is called when the socket has ended, before it leaves its rooms: after
 // the handlers of the events that came before.
 //
 // Node: the disconnecting event
-func (s *Socket) OnDisconnecting(f func(r Reason)) { s.extra().disconnecting.add(f) }
+func (s *Socket) OnDisconnecting(f func(r Reason)) { s.extra().disconnecting.Add(f) }
 
 // OnDisconnect adds a function that is called when the socket has left its rooms.
 //
 // Node: the disconnect event
-func (s *Socket) OnDisconnect(f func(r Reason)) { s.extra().disconnected.add(f) }
+func (s *Socket) OnDisconnect(f func(r Reason)) { s.extra().disconnected.Add(f) }
 
 // Buffered gives the bytes that wait to be sent to the client, of all its namespaces.
 func (s *Socket) Buffered() int {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/event"
 	"github.com/sockeye-io/sockeye/parser"
 )
 
@@ -93,12 +94,12 @@ func (s *Socket) serve(in *incoming) {
 }
 
 func (s *Socket) tables() tables {
-	ts := tables{&emptyTable, s.nsp.listeners.table(), &emptyTable}
+	ts := tables{&emptyTable, s.nsp.listeners.Table(), &emptyTable}
 	if p := s.nsp.parent; p != nil {
-		ts[0] = p.listeners.table()
+		ts[0] = p.listeners.Table()
 	}
 	if e := s.more.Load(); e != nil {
-		ts[2] = e.listeners.table()
+		ts[2] = e.listeners.Table()
 	}
 	return ts
 }
@@ -175,8 +176,8 @@ func (s *Socket) finish() {
 	s.nsp.release()
 }
 
-func (s *Socket) tell(what string, fs *functions[func(Reason)], r Reason) {
-	for _, f := range fs.all() {
+func (s *Socket) tell(what string, fs *event.Functions[func(Reason)], r Reason) {
+	for _, f := range fs.All() {
 		if err := s.nsp.srv.guard(what, func() { (*f)(r) }); err != nil {
 			s.nsp.srv.report((*socketContext)(s), err)
 		}
@@ -230,7 +231,7 @@ func (s *Socket) outgoing(event string, args []any) {
 	if e == nil {
 		return
 	}
-	for _, f := range e.outgoing.all() {
+	for _, f := range e.outgoing.All() {
 		if err := s.nsp.srv.guard("outgoing listener", func() { (*f)(event, args) }); err != nil {
 			s.nsp.srv.report((*socketContext)(s), err)
 		}

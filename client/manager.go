@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/event"
 	"github.com/sockeye-io/sockeye/internal/ring"
 )
 
@@ -40,11 +41,11 @@ type Manager struct {
 	done   chan struct{}  // closed when everything has ended
 	worked atomic.Bool    // WebSocket did
 
-	errors     functions[func(error)]
-	attempts   functions[func(int)]
-	reconnects functions[func(int)]
-	failures   functions[func(error)]
-	gaveUp     functions[func()]
+	errors     event.Functions[func(error)]
+	attempts   event.Functions[func(int)]
+	reconnects event.Functions[func(int)]
+	failures   event.Functions[func(error)]
+	gaveUp     event.Functions[func()]
 
 	mu sync.Mutex // before Socket.mu
 
@@ -173,27 +174,27 @@ func (m *Manager) finish() {
 // reconnection are called one at a time.
 //
 // Node: the error event of the Manager
-func (m *Manager) OnError(f func(err error)) (off func()) { return m.errors.add(f) }
+func (m *Manager) OnError(f func(err error)) (off func()) { return m.errors.Add(f) }
 
 // OnReconnectAttempt registers a function that is called before each attempt to connect again, with its number.
 //
 // Node: the reconnect_attempt event of the Manager
-func (m *Manager) OnReconnectAttempt(f func(attempt int)) (off func()) { return m.attempts.add(f) }
+func (m *Manager) OnReconnectAttempt(f func(attempt int)) (off func()) { return m.attempts.Add(f) }
 
 // OnReconnect registers a function that is told of each connection that was made again, with the number of attempts.
 //
 // Node: the reconnect event of the Manager
-func (m *Manager) OnReconnect(f func(attempt int)) (off func()) { return m.reconnects.add(f) }
+func (m *Manager) OnReconnect(f func(attempt int)) (off func()) { return m.reconnects.Add(f) }
 
 // OnReconnectError registers a function that is told of each attempt to connect again that failed.
 //
 // Node: the reconnect_error event of the Manager
-func (m *Manager) OnReconnectError(f func(err error)) (off func()) { return m.failures.add(f) }
+func (m *Manager) OnReconnectError(f func(err error)) (off func()) { return m.failures.Add(f) }
 
 // OnReconnectFailed registers a function that is called when Reconnect.Attempts were in vain. Socket.Open tries again.
 //
 // Node: the reconnect_failed event of the Manager
-func (m *Manager) OnReconnectFailed(f func()) (off func()) { return m.gaveUp.add(f) }
+func (m *Manager) OnReconnectFailed(f func()) (off func()) { return m.gaveUp.Add(f) }
 
 // Transport is what carries the connection now, "polling" or "websocket"; "" without one.
 func (m *Manager) Transport() string {

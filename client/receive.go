@@ -190,7 +190,7 @@ func (s *Socket) serve(in *incoming) {
 	} else {
 		m.Init(in.name, in.args, nil, 0)
 	}
-	err := s.listeners.table().serve(in.sess.ctx, m)
+	err := serve(in.sess.ctx, s.listeners.Table(), m)
 	if err == nil {
 		return
 	}

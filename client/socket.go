@@ -18,11 +18,11 @@ type Socket struct {
 	name  string
 	owner bool // closes its Manager; set by Dial
 
-	listeners    listeners
-	outgoing     functions[func(event string, args []any)]
-	connected    functions[func()]
-	refusals     functions[func(error)]
-	disconnected functions[func(Reason, error)]
+	listeners    event.Listeners
+	outgoing     event.Functions[func(event string, args []any)]
+	connected    event.Functions[func()]
+	refusals     event.Functions[func(error)]
+	disconnected event.Functions[func(Reason, error)]
 
 	ids atomic.Uint64 // of acknowledgements
 
@@ -162,7 +162,7 @@ func (s *Socket) connect(ctx context.Context, first bool) error {
 func (s *Socket) unwait(w waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiters = without(s.waiters, w)
+	s.waiters = event.Without(s.waiters, w)
 }
 
 // Close leaves the namespace: the server is told, and what waits for acknowledgements gets ReasonClientDisconnect.
@@ -256,12 +256,12 @@ func (s *Socket) change() <-chan struct{} {
 // Where the server has connection state recovery the last argument of an event may be its offset, a string.
 //
 // Node: socket.io-client/lib/socket.ts on
-func (s *Socket) On(event string, h Handler) (off func()) { return s.listeners.addOn(event, h) }
+func (s *Socket) On(event string, h Handler) (off func()) { return s.listeners.AddOn(event, h) }
 
 // OnAny registers a handler for all events, which is called before those of the event.
 //
 // Node: socket.io-client/lib/socket.ts onAny
-func (s *Socket) OnAny(h Handler) (off func()) { return s.listeners.addAny(h) }
+func (s *Socket) OnAny(h Handler) (off func()) { return s.listeners.AddAny(h) }
 
 // OnAnyOutgoing registers a function that is told of each event that is emitted, by the goroutine that emits and before
 // it is sent. It must not change args.
@@ -270,26 +270,26 @@ func (s *Socket) OnAny(h Handler) (off func()) { return s.listeners.addAny(h) }
 //
 // Node: socket.io-client/lib/socket.ts onAnyOutgoing
 func (s *Socket) OnAnyOutgoing(f func(event string, args []any)) (off func()) {
-	return s.outgoing.add(f)
+	return s.outgoing.Add(f)
 }
 
 // OnConnect registers a function that is called when the socket is connected, each time, in turn with the handlers.
 //
 // Node: the connect event of the Socket
-func (s *Socket) OnConnect(f func()) (off func()) { return s.connected.add(f) }
+func (s *Socket) OnConnect(f func()) (off func()) { return s.connected.Add(f) }
 
 // OnConnectError registers a function that is told why the socket could not connect, in turn with the handlers: an
 // *[engineio.TransportError], after which it tries again as Config.Reconnect says, or what Connect gives.
 //
 // Node: the connect_error event of the Socket
-func (s *Socket) OnConnectError(f func(err error)) (off func()) { return s.refusals.add(f) }
+func (s *Socket) OnConnectError(f func(err error)) (off func()) { return s.refusals.Add(f) }
 
 // OnDisconnect registers a function that is told that the socket is disconnected, in turn with the handlers: those of
 // the events that came before have been called. err has the detail and may be nil.
 //
 // Node: the disconnect event of the Socket
 func (s *Socket) OnDisconnect(f func(reason Reason, err error)) (off func()) {
-	return s.disconnected.add(f)
+	return s.disconnected.Add(f)
 }
 
 type socketKey struct{}
