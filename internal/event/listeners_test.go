@@ -20,7 +20,9 @@ func TestListeners_Off(t *testing.T) {
 	first, second := l.AddOn("e", h), l.AddOn("e", h)
 	other, all := l.AddOn("other", h), l.AddAny(h)
 	full := l.Table()
-	counts := func(table *event.Table) [3]int { return [3]int{len(table.On["e"]), len(table.On["other"]), len(table.Any)} }
+	counts := func(table *event.Table) [3]int {
+		return [3]int{len(table.On["e"]), len(table.On["other"]), len(table.Any)}
+	}
 	first()
 	first()
 	other()
