@@ -10,7 +10,7 @@ import (
 type Asked struct {
 	s      *Socket
 	answer asker
-	forget func()
+	forget func() (mine bool)
 }
 
 // Ask is EmitWithAck in two steps, for who wants to send more before the acknowledgement comes: it sends, or keeps, the
@@ -45,7 +45,9 @@ func (a *Asked) Wait(ctx context.Context) (Reply, error) {
 	case <-a.s.m.ctx.Done(): // nothing is sent any more
 		err = ErrClosed
 	}
-	a.forget()
+	if !a.forget() {
+		return a.reply(<-a.answer) // it is being told
+	}
 	select {
 	case r := <-a.answer:
 		return a.reply(r)

@@ -276,15 +276,16 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 
 func newReply(s *Socket, args []parser.Arg) Reply { return event.NewReply(s.ID(), "", args) }
 
-// sendAsking sends an event whose acknowledgement goes to a. forget ends the wait.
-func (s *Socket) sendAsking(name string, args []any, a asker) (forget func(), err error) {
+// sendAsking sends an event whose acknowledgement goes to a. forget ends the wait; it is false when a is told of the end
+// at this moment.
+func (s *Socket) sendAsking(name string, args []any, a asker) (forget func() (mine bool), err error) {
 	if s.m.cfg.Retries > 0 {
 		r, err := s.reliable(name, args)
 		if err != nil {
 			return nil, err
 		}
 		r.asker = a
-		return func() { s.giveUp(r) }, s.enqueue(r)
+		return func() bool { s.giveUp(r); return true }, s.enqueue(r)
 	}
 	o, err := s.encode(name, args, true)
 	if err != nil {
@@ -299,7 +300,7 @@ func (s *Socket) sendAsking(name string, args []any, a asker) (forget func(), er
 		return nil, err
 	}
 	s.expect(o.id, a)
-	return func() { s.forget(o) }, nil
+	return func() bool { return s.forget(o) }, nil
 }
 
 // expect registers who waits for an acknowledgement. s.mu is held.
@@ -310,16 +311,18 @@ func (s *Socket) expect(id uint64, k sink) {
 	s.acks[id] = k
 }
 
-// forget ends the wait for an acknowledgement.
-func (s *Socket) forget(o *outbound) {
+// forget ends the wait for an acknowledgement. It is false when it has ended already: who took it out of s.acks tells.
+func (s *Socket) forget(o *outbound) (mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, mine = s.acks[o.id]
 	delete(s.acks, o.id)
 	if i := slices.Index(s.buffer, o); i >= 0 {
 		s.buffer = slices.Delete(s.buffer, i, i+1)
 		s.bytes -= o.bytes
 		s.notify()
 	}
+	return mine
 }
 
 // acknowledged is an ACK. One that nobody waits for (any more) is ignored.
