@@ -213,7 +213,11 @@ func TestServe_TLS(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = conn.Close() }) // the server may have closed it
 	install(second)
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := self.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "the new certificate is used", func() bool { return trusted(second) })

@@ -41,8 +41,10 @@ func commands(t *testing.T, open Open) {
 		}
 	}
 	replies, errs := d.DoAll(bounded(t), []redisadapter.Command{
-		{Key: "k", Args: []string{"GET", "k"}}, {Key: "k", Args: []string{"INCR", "k"}},
-		{Key: "none", Args: []string{"GET", "none"}}, {Args: []string{"PING"}},
+		{Key: "k", Args: []string{"GET", "k"}},
+		{Key: "k", Args: []string{"INCR", "k"}},
+		{Key: "none", Args: []string{"GET", "none"}},
+		{Args: []string{"PING"}},
 	})
 	if !reflect.DeepEqual(replies, []any{"\x00\xff", nil, nil, "PONG"}) {
 		t.Errorf("replies %#v", replies)
