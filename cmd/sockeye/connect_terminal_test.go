@@ -60,8 +60,9 @@ func (x *terminal) tmux(args ...string) string {
 	return out
 }
 
+// try never starts a server of its own: that would outlive the test.
 func (x *terminal) try(args ...string) (string, error) {
-	out, err := exec.CommandContext(x.t.Context(), "tmux", append([]string{"-u", "-S", x.socket}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(x.t.Context(), "tmux", append([]string{"-N", "-u", "-S", x.socket}, args...)...).CombinedOutput()
 	return string(out), err
 }
 
