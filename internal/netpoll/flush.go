@@ -13,11 +13,13 @@ type writer interface {
 func (c *conn) flush(w writer, bufs [][]byte) (rest, used [][]byte) {
 	c.w.Store(flushing)
 	for !c.has(closing) {
-		if !c.has(flushed) {
+		// As of before Next is asked: who begins to drain meanwhile may have queued more, and wakes it again.
+		f := c.flags.Load()
+		if f&flushed == 0 {
 			bufs = c.h.Next(bufs[:0])
 		}
-		if c.has(flushed) || len(bufs) == 0 {
-			if c.flags.Load()&(draining|flushed) == draining {
+		if f&flushed != 0 || len(bufs) == 0 {
+			if f&(draining|flushed) == draining {
 				c.halfClose()
 			}
 			if c.w.CompareAndSwap(flushing, idle) {

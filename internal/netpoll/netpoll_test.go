@@ -113,6 +113,7 @@ func tlsPair(t testing.TB) (ours, peer net.Conn) {
 type fake struct {
 	t      testing.TB
 	onData func(p []byte) error
+	onIdle func()     // called by Next once, when it has nothing, before it returns
 	ends   chan error // what Closed was given
 
 	mu     sync.Mutex
@@ -156,10 +157,19 @@ func (h *fake) Data(p []byte) error {
 func (h *fake) Next(bufs [][]byte) [][]byte {
 	h.enter(&h.inNext, "Next")
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.inNext = false
 	bufs = append(bufs, h.queue...)
 	h.queue = h.queue[:0]
+	var f func()
+	if len(bufs) == 0 {
+		f, h.onIdle = h.onIdle, nil
+	}
+	h.mu.Unlock()
+	if f != nil {
+		f()
+	}
+	h.mu.Lock()
+	h.inNext = false
+	h.mu.Unlock()
 	return bufs
 }
 
@@ -480,6 +490,30 @@ func TestConn_CloseAfterFlush(t *testing.T) {
 		_ = peer.Close()
 		if err := h.end(); !errors.Is(err, bye) || len(h.received()) != 0 {
 			t.Errorf("end: %v; %d bytes came", err, len(h.received()))
+		}
+	})
+}
+
+// What is queued while Next finds nothing is sent too, when it is to be the last.
+func TestConn_CloseAfterFlushDuringNext(t *testing.T) {
+	each(t, func(t *testing.T, pair func(testing.TB) (net.Conn, net.Conn)) {
+		bye := errors.New("bye")
+		d, h := setup(t, Config{}), newFake(t)
+		ours, peer := pair(t)
+		c := d.Add(ours, nil, h)
+		h.mu.Lock()
+		h.onIdle = func() {
+			h.send(c, []byte("last"))
+			c.CloseAfterFlush(bye, testkit.Scale(20*time.Second))
+		}
+		h.mu.Unlock()
+		c.Wake()
+		if got, err := io.ReadAll(peer); err != nil || string(got) != "last" {
+			t.Errorf("%q, %v", got, err)
+		}
+		_ = peer.Close()
+		if err := h.end(); !errors.Is(err, bye) {
+			t.Errorf("end: %v", err)
 		}
 	})
 }
