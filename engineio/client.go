@@ -12,10 +12,8 @@ import (
 )
 
 const (
-	closeLimit   = 10 * time.Second // for what is queued to be sent after Close
-	goodbyeLimit = time.Second      // for the peer to answer a close frame
-	writeLimit   = 20 * time.Second // for the peer to take anything of what is written
-	probeLimit   = 10 * time.Second // from the begin of an upgrade to the answer of the probe
+	writeLimit = 20 * time.Second // for the peer to take anything of what is written
+	probeLimit = 10 * time.Second // from the begin of an upgrade to the answer of the probe
 )
 
 // dialed is the client side of a connection. It is the transport of its Conn all along, whatever carries the
@@ -157,7 +155,7 @@ func (d *dialed) shut() {
 	d.c.mu.Lock()
 	d.c.paused = false // the peer's goodbye must be read
 	d.c.mu.Unlock()
-	d.closeWithin(closeLimit)
+	d.closeWithin(closeTime)
 	d.wake()
 	if s := d.carrier.Load(); s != nil {
 		s.shut()

@@ -26,7 +26,7 @@ func (s *clientSocket) start() {
 	s.mu.Unlock()
 	switch {
 	case final:
-		s.driven.CloseAfterFlush(nil, goodbyeLimit)
+		s.driven.CloseAfterFlush(nil, goodbyeTime)
 	case s.d.closing.Load():
 		s.shut()
 	}
@@ -76,7 +76,7 @@ func (s *clientSocket) flow() {
 // shut: Next gives what is queued and then the close frame.
 func (s *clientSocket) shut() {
 	if nc := s.conn(); nc != nil {
-		nc.CloseAfterFlush(nil, closeLimit)
+		nc.CloseAfterFlush(nil, closeTime)
 	}
 }
 
@@ -93,7 +93,7 @@ func (s *clientSocket) finish(code uint16, abrupt bool) {
 	case abrupt:
 		nc.Close(nil)
 	default:
-		nc.CloseAfterFlush(nil, goodbyeLimit)
+		nc.CloseAfterFlush(nil, goodbyeTime)
 	}
 }
 
@@ -310,7 +310,7 @@ func (s *clientSocket) over() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bye == nil && !s.gone {
-		s.bye = time.AfterFunc(goodbyeLimit, s.leave)
+		s.bye = time.AfterFunc(goodbyeTime, s.leave)
 	}
 }
 

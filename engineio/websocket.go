@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// closeTime is how long what is queued may take to leave when a connection is closed.
+	// closeTime is how long what is queued may take to leave when a connection is closed, on either side.
 	closeTime = 10 * time.Second
 
-	// goodbyeTime is that of the close frame alone.
+	// goodbyeTime is that of the close frame alone, with the answer of the peer.
 	goodbyeTime = 2 * time.Second
 )
 

@@ -312,12 +312,12 @@ func parseStamp(p []byte) (room int, due int64, ok bool) {
 	if len(p) < stampLen || p[6] != ':' || p[stampLen-1] != ':' {
 		return 0, 0, false
 	}
-	room, err := strconv.Atoi(string(p[:6]))
-	if err != nil || room < 0 {
+	r, err := strconv.ParseUint(string(p[:6]), 10, 31) // no sign, which appendStamp never writes
+	if err != nil {
 		return 0, 0, false
 	}
-	due, err = strconv.ParseInt(string(p[7:stampLen-1]), 10, 64)
-	return room, due, err == nil && due > 0
+	d, err := strconv.ParseUint(string(p[7:stampLen-1]), 10, 63)
+	return int(r), int64(d), err == nil && d > 0 //nolint:gosec // of 31 and 63 bits
 }
 
 var errNoConnection = errors.New("load: no connection")
