@@ -144,7 +144,7 @@ func (s *Set) section(path, prefix string, n *yaml.Node) error {
 		e := s.byName[name]
 		if e == nil {
 			if !s.hasSection(name) {
-				return fmt.Errorf("%s: there is no such setting%s", at(k, name), suggest(name, sorted(s.byName)))
+				return fmt.Errorf("%s: there is no such setting%s", at(k, name), suggest(name, "", sorted(s.byName)))
 			}
 			if err := s.section(path, name+".", v); err != nil {
 				return err

@@ -213,7 +213,7 @@ func (s *Set) loadEnv(env map[string]string) error {
 	}
 	for _, name := range sorted(env) {
 		if strings.HasPrefix(name, s.prefix) && !known[name] && !fromKubernetes(name, env[name]) {
-			return fmt.Errorf("%s: there is no such setting%s", name, suggest(name, sorted(known)))
+			return fmt.Errorf("%s: there is no such setting%s", name, suggest(name, s.prefix, sorted(known)))
 		}
 	}
 	for _, e := range s.keys {

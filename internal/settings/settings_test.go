@@ -202,6 +202,7 @@ func TestSet_Faults(t *testing.T) {
 		`app.yaml:2: limits.con: there is no such setting; is it limits.conns?`:               {nil, nil, "limits:\n  con: 1"},
 		`app.yaml:1: adr: there is no such setting; is it addr?`:                              {nil, nil, "adr: x"},
 		`app.yaml:1: something else: there is no such setting`:                                {nil, nil, "something else: x"},
+		`APP_FOO: there is no such setting`:                                                   {nil, []string{"APP_FOO=1"}, ""},
 		`APP_LIMIT_CONNS: there is no such setting; is it APP_LIMITS_CONNS?`:                  {nil, []string{"APP_LIMIT_CONNS=1"}, ""},
 		`PORT: "x" is not a port`:                                                             {nil, []string{"PORT=x"}, ""},
 		`app.yaml:2: addr is there twice`:                                                     {nil, nil, "addr: a\naddr: b"},

@@ -179,9 +179,10 @@ func (e *entry) meaning() string {
 	return text
 }
 
-// suggest gives the nearest of some names, as the end of a sentence; "" if none is near.
-func suggest(name string, names []string) string {
-	best, distance := "", 4
+// suggest gives the nearest of some names, as the end of a sentence; "" if none is near: of the letters of a name one,
+// and one in four, may be wrong. All the names begin with prefix, which counts for nothing.
+func suggest(name, prefix string, names []string) string {
+	best, distance := "", 2+min(2, (len(name)-len(prefix))/4)
 	for _, n := range names {
 		if d := far(name, n); d < distance {
 			best, distance = n, d
@@ -189,7 +190,7 @@ func suggest(name string, names []string) string {
 	}
 	if best == "" {
 		for _, n := range names {
-			if strings.HasSuffix(n, name) || strings.HasSuffix(name, n) {
+			if strings.HasSuffix(n, strings.TrimPrefix(name, prefix)) || strings.HasSuffix(name, strings.TrimPrefix(n, prefix)) {
 				best = n
 			}
 		}
