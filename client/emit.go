@@ -244,12 +244,7 @@ func (a asker) ended(r Reason)             { a <- result{err: r} }
 //
 // Protocol: socket.io v5, "Acknowledgement"
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Reply, error) {
-	if parser.Reserved(event) {
-		return Reply{}, ErrReservedEvent
-	}
-	s.tellOutgoing(event, args)
-	a := make(asker, 1)
-	forget, err := s.sendAsking(event, args, a)
+	a, err := s.Ask(event, args...)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -258,20 +253,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Re
 		ctx, cancel = context.WithTimeout(ctx, s.m.cfg.AckTimeout)
 		defer cancel()
 	}
-	select {
-	case r := <-a:
-		if r.err == nil {
-			return newReply(s, r.args), nil
-		}
-		err = r.err
-	case <-ctx.Done():
-		forget()
-		err = context.Cause(ctx)
-	case <-s.m.ctx.Done(): // nothing is sent any more
-		forget()
-		err = ErrClosed
-	}
-	return Reply{}, &AckError{Expected: 1, Err: err}
+	return a.Wait(ctx)
 }
 
 func newReply(s *Socket, args []parser.Arg) Reply { return event.NewReply(s.ID(), "", args) }
@@ -285,7 +267,7 @@ func (s *Socket) sendAsking(name string, args []any, a asker) (forget func() (mi
 			return nil, err
 		}
 		r.asker = a
-		return func() bool { s.giveUp(r); return true }, s.enqueue(r)
+		return func() bool { return s.giveUp(r) }, s.enqueue(r)
 	}
 	o, err := s.encode(name, args, true)
 	if err != nil {

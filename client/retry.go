@@ -109,11 +109,12 @@ func (s *Socket) tryFailed(r *reliable, try int, err error) {
 	s.m.report(&EventError{Event: r.event, Err: &AckError{Expected: 1, Err: err}})
 }
 
-// giveUp takes an event out of the queue that nobody wants any more.
-func (s *Socket) giveUp(r *reliable) {
+// giveUp takes an event out of the queue that nobody wants any more. It is false when it is out already: who took it
+// tells.
+func (s *Socket) giveUp(r *reliable) (mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.remove(r)
+	return s.remove(r)
 }
 
 // remove takes an event out of the queue, if it is there, and sends the next one. s.mu is held.

@@ -1,0 +1,118 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/testkit"
+	"github.com/sockeye-io/sockeye/parser"
+)
+
+// connected gives a Manager and a connected socket of it for each of the namespaces. Their server answers "echo".
+func connected(t *testing.T, c Config, namespaces ...string) (*Manager, []*Socket) {
+	t.Helper()
+	srv, err := sockeye.New(sockeye.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(srv)
+	t.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		web.Close()
+	})
+	c.Transports = []string{transportWebSocket}
+	m, err := New(web.URL, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() }) // always nil
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(10*time.Second))
+	defer cancel()
+	all := make([]*Socket, 0, len(namespaces))
+	for _, name := range namespaces {
+		srv.Of(name).On("echo", sockeye.HandlerFunc(func(_ context.Context, m *sockeye.Message) error { return m.Ack() }))
+		s := m.Socket(name)
+		if err := s.Connect(ctx); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	return m, all
+}
+
+// moment is a context that ends when somebody begins to wait for its end: after f.
+type moment struct {
+	context.Context
+
+	f func()
+}
+
+var errMoment = errors.New("the moment has come")
+
+func atMoment(t *testing.T, f func()) moment {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errMoment)
+	return moment{ctx, f}
+}
+
+func (m moment) Deadline() (time.Time, bool) { return time.Now().Add(time.Hour), true }
+
+func (m moment) Done() <-chan struct{} {
+	m.f()
+	return m.Context.Done()
+}
+
+// TestSocket_AnswersAtTheEnd: what has come, be it an acknowledgement or the end, counts for who waits, also when the
+// context ends at that moment.
+func TestSocket_AnswersAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, retries := range map[string]int{"once": 0, "retries": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, all := connected(t, Config{Retries: retries, AckTimeout: -1}, "/")
+			s := all[0]
+			pending := func() uint64 {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				for id := range s.acks {
+					return id
+				}
+				t.Error("nobody waits")
+				return 0
+			}
+			for range 32 { // a select goes either way
+				_, err := s.EmitWithAck(atMoment(t, func() {
+					s.acknowledged(s.link, &parser.Packet{Type: parser.Ack, ID: pending(), HasID: true})
+				}), "nobody answers")
+				if err != nil {
+					t.Fatalf("an acknowledgement that has come: %v", err)
+				}
+			}
+		})
+	}
+	t.Run("end", func(t *testing.T) {
+		t.Parallel()
+		_, all := connected(t, Config{}, "/")
+		s := all[0]
+		for range 32 {
+			_, err := s.EmitWithAck(atMoment(t, func() {
+				s.mu.Lock()
+				sinks := s.failSent()
+				s.mu.Unlock()
+				for _, k := range sinks {
+					k.ended(ReasonPingTimeout)
+				}
+			}), "nobody answers")
+			if !errors.Is(err, ReasonPingTimeout) {
+				t.Fatalf("an end that has come: %v", err)
+			}
+		}
+	})
+}
