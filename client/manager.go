@@ -148,10 +148,10 @@ func (m *Manager) Close() error {
 	m.closed = true
 	m.mu.Unlock()
 	if first {
-		m.cancel()
 		for _, s := range m.all() {
 			s.leave()
 		}
+		m.cancel() // later, so that who waits for an acknowledgement hears of the end of the socket
 		go m.finish()
 	}
 	if !ring.InWorker() {

@@ -116,3 +116,38 @@ func TestSocket_AnswersAtTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestManager_CloseTellsOfTheDisconnect: who waits for an acknowledgement hears of the end of the socket, and not that the
+// Manager is closed, which it is a moment before or after.
+func TestManager_CloseTellsOfTheDisconnect(t *testing.T) {
+	t.Parallel()
+	for range 16 { // sockets leave in any order
+		m, all := connected(t, Config{}, "/", "/b")
+		asked, err := all[1].Ask("nobody answers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[0].mu.Lock() // Close stays with this one
+		closed := make(chan error, 1)
+		go func() { closed <- m.Close() }() // ends below
+		testkit.Eventually(t, "Close", func() bool {
+			free := m.mu.TryLock()
+			if free {
+				m.mu.Unlock()
+			}
+			return !free
+		})
+		waited := make(chan error, 1)
+		go func() { // ends with the socket
+			_, err := asked.Wait(t.Context())
+			waited <- err
+		}()
+		time.AfterFunc(time.Millisecond, all[0].mu.Unlock)
+		if err := <-waited; !errors.Is(err, ReasonClientDisconnect) {
+			t.Fatalf("told %v", err)
+		}
+		if err := <-closed; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
