@@ -151,3 +151,37 @@ func TestManager_CloseTellsOfTheDisconnect(t *testing.T) {
 		}
 	}
 }
+
+// TestRetries_LateEndOfATry: the end of a connection, told late, is none of the try that has been made since.
+func TestRetries_LateEndOfATry(t *testing.T) {
+	t.Parallel()
+	given := make(chan error, 1)
+	_, all := connected(t, Config{Retries: 1, AckTimeout: -1, OnError: func(err error) { given <- err }}, "/")
+	s := all[0]
+	if err := s.Emit("nobody answers"); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	r, sess := s.queue[0], s.sess
+	sinks := s.failSent()
+	s.sess = nil // the connection is lost
+	s.mu.Unlock()
+	s.expire(r, 1) // and the time of the try is over
+	s.mu.Lock()
+	s.sess = sess // there is another one
+	s.drain()
+	s.mu.Unlock()
+	for _, k := range sinks {
+		k.ended(ReasonPingTimeout)
+	}
+	select {
+	case err := <-given:
+		t.Errorf("given up while it is under way: %v", err)
+	default:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) != 1 || !r.sent || r.tries != 2 || s.acks[r.id] == nil {
+		t.Errorf("%d in the queue, sent %t, %d tries", len(s.queue), r.sent, r.tries)
+	}
+}

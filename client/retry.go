@@ -8,9 +8,6 @@ import (
 	"github.com/sockeye-io/sockeye/parser"
 )
 
-// thisTry is the one that is under way.
-const thisTry = -1
-
 // reliable is an event that is sent until it is acknowledged: see Config.Retries.
 //
 // Node: socket.io-client/lib/socket.ts QueuedPacket
@@ -62,27 +59,34 @@ func (s *Socket) drain() {
 	r := s.queue[0]
 	r.sent = true
 	r.tries++
-	s.expect(r.id, r)
+	try := r.tries
+	s.expect(r.id, attempt{r, try})
 	if limit := s.m.cfg.AckTimeout; limit > 0 {
-		try := r.tries
 		r.timer = time.AfterFunc(limit, func() { s.expire(r, try) })
 	}
 	// An error means that the connection has ended, of which the socket will be told.
 	_ = s.link.conn.SendPrepared(r.forced(), r.frames...)
 }
 
+// attempt is one try.
+type attempt struct {
+	*reliable
+
+	try int
+}
+
 // answered implements sink.
-func (r *reliable) answered(args []parser.Arg) {
+func (r attempt) answered(args []parser.Arg) {
 	r.s.mu.Lock()
-	was := r.s.remove(r)
+	was := r.s.remove(r.reliable)
 	r.s.mu.Unlock()
 	if was && r.asker != nil {
 		r.asker.answered(args)
 	}
 }
 
-// ended implements sink: the connection was lost.
-func (r *reliable) ended(reason Reason) { r.s.tryFailed(r, thisTry, reason) }
+// ended implements sink: the connection was lost. By now another try may be under way.
+func (r attempt) ended(reason Reason) { r.s.tryFailed(r.reliable, r.try, reason) }
 
 // expire is called when the acknowledgement of a try did not come in time.
 func (s *Socket) expire(r *reliable, try int) { s.tryFailed(r, try, context.DeadlineExceeded) }
@@ -90,7 +94,7 @@ func (s *Socket) expire(r *reliable, try int) { s.tryFailed(r, try, context.Dead
 // tryFailed sends the event again, unless it has been tried often enough.
 func (s *Socket) tryFailed(r *reliable, try int, err error) {
 	s.mu.Lock()
-	if len(s.queue) == 0 || s.queue[0] != r || try != thisTry && r.tries != try || !r.sent {
+	if len(s.queue) == 0 || s.queue[0] != r || r.tries != try || !r.sent {
 		s.mu.Unlock()
 		return
 	}
