@@ -352,6 +352,8 @@ func (s *clientSocket) write(p []byte) error {
 	if err := s.nc.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
 		return err
 	}
-	_, err := s.nc.Write(p)
-	return err
+	if _, err := s.nc.Write(p); err != nil {
+		return err
+	}
+	return s.nc.SetWriteDeadline(time.Time{}) // a loop sets none: what it writes later would fail
 }

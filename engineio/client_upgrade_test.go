@@ -3,6 +3,7 @@ package engineio
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -82,6 +83,39 @@ func TestClient_Upgrade(t *testing.T) {
 			s.wantFrames(t, "close:", "end")
 			h.wantClose(t, ReasonForcedClose)
 		})
+	}
+}
+
+// deadlined tells of the write deadlines that it is given.
+type deadlined struct {
+	net.Conn
+	deadlines chan time.Time
+}
+
+func (c deadlined) SetWriteDeadline(t time.Time) error {
+	c.deadlines <- t
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// The time that the probe has is not that of what is written after the upgrade, maybe much later.
+func TestClient_ProbeLeavesNoDeadline(t *testing.T) {
+	t.Parallel()
+	f := newUpgradable(t).start()
+	deadlines := make(chan time.Time, 100)
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return deadlined{nc, deadlines}, err
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	t.Cleanup(client.CloseIdleConnections)
+	dialFake(t, f.URL, DialConfig{HTTPClient: client}, newRecorder())
+	s := await(t, "the socket", f.sockets)
+	s.wantFrames(t, "text:2probe")
+	if at := await(t, "the deadline of the probe", deadlines); at.IsZero() {
+		t.Error("no deadline")
+	}
+	if at := await(t, "no deadline after the probe", deadlines); !at.IsZero() {
+		t.Error(at)
 	}
 }
 
