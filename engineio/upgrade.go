@@ -119,9 +119,13 @@ func (t *webSocket) probe(p eio.Packet) error {
 	return errStop
 }
 
-// abandon closes a WebSocket that did not become the transport.
+// abandon closes a WebSocket that did not become the transport; one that did, while its time ran out, is left alone.
 func (c *Conn) abandon(t *webSocket) {
 	c.mu.Lock()
+	if c.t == t {
+		c.mu.Unlock()
+		return
+	}
 	u := c.up
 	if u != nil && u.t == t {
 		c.up = nil

@@ -116,6 +116,34 @@ func TestUpgrade_WhileClosing(t *testing.T) {
 	}
 }
 
+// upgrading gives a session with a WebSocket whose probe was answered, and its upgrade.
+func upgrading(t *testing.T, cfg Config) (s *site, query string, c *socket, u *upgrade) {
+	t.Helper()
+	s = newSite(t, cfg)
+	query = s.poll("4")
+	c = s.dial(strings.Replace(query, "polling", "websocket", 1))
+	c.send("2probe")
+	c.expect("3probe")
+	conn := s.h.last(t)
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	return s, query, c, conn.up
+}
+
+// A timer that could not be stopped any more does not close what has become the transport.
+func TestUpgrade_TimeoutTooLate(t *testing.T) {
+	t.Parallel()
+	s, _, c, u := upgrading(t, Config{})
+	c.send("5", "4before")
+	c.expect("4before")
+	u.expire()
+	u.endPoll()
+	if err := s.h.last(t).Send([]byte("after"), false); err != nil {
+		t.Fatal(err)
+	}
+	c.expect("4after")
+}
+
 func TestUpgrade_Protocol3(t *testing.T) {
 	t.Parallel()
 	patience := testkit.Scale(time.Second) // the client of this test needs time for its steps
