@@ -96,10 +96,12 @@ func (d Sender) EmitContext(ctx context.Context, event string, args ...any) erro
 	}
 	try, err := d.emit(event, args)
 	for errors.Is(err, ErrQueueFull) {
-		if err := d.s.waitRoom(ctx); err != nil {
-			return err
+		r := d.s.room() // before the next try, so that nothing becomes free unseen after it
+		if err = try(); errors.Is(err, ErrQueueFull) {
+			if err := r.wait(ctx); err != nil {
+				return err
+			}
 		}
-		err = try()
 	}
 	return err
 }
@@ -194,28 +196,38 @@ func (s *Socket) flush() {
 	s.drain()
 }
 
-// waitRoom waits until there may be room in the queue.
-func (s *Socket) waitRoom(ctx context.Context) error {
+// room is how to wait for room in the queue of a socket.
+type room struct {
+	s       *Socket
+	changed <-chan struct{}
+	conn    *engineio.Conn // nil where the queue is not that of the connection
+}
+
+func (s *Socket) room() room {
 	s.mu.Lock()
-	changed := s.change()
-	var conn *engineio.Conn
+	defer s.mu.Unlock()
+	r := room{s: s, changed: s.change()}
 	if s.sess != nil && s.m.cfg.Retries == 0 {
-		conn = s.link.conn
+		r.conn = s.link.conn
 	}
-	s.mu.Unlock()
-	if conn != nil {
-		bytes, _ := conn.Buffered()
-		err := conn.WaitBuffered(ctx, bytes/2)
+	return r
+}
+
+// wait waits until there may be room that was not there when r was made.
+func (r room) wait(ctx context.Context) error {
+	if r.conn != nil {
+		bytes, _ := r.conn.Buffered()
+		err := r.conn.WaitBuffered(ctx, bytes/2)
 		if !errors.Is(err, engineio.ErrClosed) {
 			return err
 		}
 	}
 	select {
-	case <-changed:
+	case <-r.changed:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-s.m.ctx.Done():
+	case <-r.s.m.ctx.Done():
 		return ErrClosed
 	}
 }

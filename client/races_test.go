@@ -185,3 +185,38 @@ func TestRetries_LateEndOfATry(t *testing.T) {
 		t.Errorf("%d in the queue, sent %t, %d tries", len(s.queue), r.sent, r.tries)
 	}
 }
+
+// TestSocket_EmitContextSeesTheRoom: room that comes while EmitContext looks for it is seen, though none comes after it.
+func TestSocket_EmitContextSeesTheRoom(t *testing.T) {
+	t.Parallel()
+	m, err := New("http://127.0.0.1:1", Config{Queue: Queue{MaxPackets: 1}}) // it is never connected
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() }) // always nil
+	s := m.Socket("/")
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Scale(10*time.Second))
+	defer cancel()
+	for n := range 50_000 { // in some of these it comes between two looks
+		a, err := s.Ask("first")
+		if err != nil {
+			t.Fatal(err)
+		}
+		looks := make(chan struct{})
+		sent := make(chan error, 1)
+		off := s.OnAnyOutgoing(func(string, []any) { close(looks) })
+		go func() { sent <- s.EmitContext(ctx, "second") }() // ends when there is room
+		<-looks
+		for range n % 512 { // about as long as it takes to look
+			a.s.ids.Load()
+		}
+		a.forget()
+		if err := <-sent; err != nil {
+			t.Fatalf("round %d: %v", n, err)
+		}
+		off()
+		s.mu.Lock()
+		s.buffer, s.bytes = nil, 0
+		s.mu.Unlock()
+	}
+}
