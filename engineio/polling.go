@@ -40,9 +40,8 @@ type polling struct {
 	b64    bool
 
 	// Guarded by c.mu.
-	polled  bool // a GET is pending
-	posting bool // a POST is under way
-	final   uint8
+	polled  bool        // a GET is pending
+	posting bool        // a POST is under way
 	waiting *time.Timer // for a poll that is told of the close
 }
 
@@ -87,15 +86,9 @@ func (p *polling) linger() {
 func (p *polling) unheard() { p.c.end(ReasonForcedClose, nil) }
 
 // cut answers the pending poll.
-//
-// Node: a client that closes reads noop, others read close.
-func (p *polling) cut(reason Reason) {
+func (p *polling) cut(Reason) {
 	c := p.c
 	c.mu.Lock()
-	p.final = finalClose
-	if reason == ReasonTransportClose {
-		p.final = finalNoop
-	}
 	waiting := p.waiting
 	p.waiting = nil
 	c.mu.Unlock()
@@ -243,7 +236,7 @@ func (p *polling) take() (a answer, ok bool) {
 	switch {
 	case state == stateClosed:
 		p.polled = false
-		return p.packets(p.final), true
+		return p.packets(p.final()), true
 	case c.t != p: // upgraded: the poll ends without saying anything
 		p.polled = false
 		return p.packets(finalNoop), true
@@ -281,6 +274,16 @@ func (p *polling) take() (a answer, ok bool) {
 	}
 	a.body = b
 	return a, true
+}
+
+// final is how a poll learns that the session has ended. c.mu is held.
+//
+// Node: a client that closes reads noop, others read close.
+func (p *polling) final() uint8 {
+	if p.c.reason == ReasonTransportClose {
+		return finalNoop
+	}
+	return finalClose
 }
 
 func (p *polling) packets(types ...uint8) (a answer) {

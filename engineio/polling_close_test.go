@@ -103,6 +103,28 @@ func TestConn_ClosePollingAfterMessages(t *testing.T) {
 	}
 }
 
+// A poll that is woken while the session ends reads the close all the same.
+func TestPolling_WokenWhileEnding(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[Reason]string{ReasonPingTimeout: "1", ReasonTransportClose: "6"} {
+		s := newSite(t, Config{})
+		q := s.poll("4")
+		c := s.h.last(t)
+		poll := s.background("GET", q, "")
+		pending(t, c)
+		ended, got := s.s.ended, reply{}
+		s.s.ended = func(c *Conn) {
+			ended(c)
+			c.t.wake() // as of a message that was queued just before
+			got = <-poll
+		}
+		c.end(reason, nil)
+		if got.status != 200 || got.body != want {
+			t.Errorf("%s: %+v, want %q", reason, got, want)
+		}
+	}
+}
+
 // background runs f, which closes c, and returns when c is closing. The test waits for f.
 func background(t testing.TB, f func(), c *Conn) {
 	t.Helper()
