@@ -246,7 +246,7 @@ func (s *Socket) refused(l *link, turn uint64, err error) {
 	tellWaiters(waiters, err)
 	s.start(start)
 	if last != nil {
-		m.drop(last, ReasonForcedClose, nil)
+		m.cut(last, ReasonForcedClose, nil)
 	}
 }
 

@@ -248,7 +248,7 @@ func (m *Manager) activate(s *Socket) (*link, error) {
 }
 
 // deactivate notes that a socket wants no connection any more. m.mu and s.mu are held. It gives the connection if
-// nobody else wants it: the caller is to drop that.
+// nobody else wants it: the caller is to cut that, and who wants one from now on gets the next.
 //
 // Node: socket.io-client/lib/manager.ts _destroy
 func (m *Manager) deactivate(s *Socket) *link {
@@ -270,7 +270,10 @@ func (m *Manager) deactivate(s *Socket) *link {
 		}
 		m.state, m.attempt = idle, 0
 	case open:
-		return m.link
+		if l := m.link; !l.dead.Swap(true) { // else it has ended by itself
+			m.link, m.state = nil, cutting
+			return l
+		}
 	case idle, cutting:
 	}
 	return nil
@@ -314,19 +317,18 @@ func (m *Manager) drop(l *link, reason Reason, err error) {
 		return
 	}
 	m.mu.Lock()
-	current := m.link == l
-	if current {
-		m.link, m.state = nil, cutting
-	}
+	m.link, m.state = nil, cutting // it is m.link: one that nobody wanted was dead when it opened
 	m.mu.Unlock()
+	m.cut(l, reason, err)
+}
+
+// cut does what is to be done about a connection that is dead; the state is cutting.
+func (m *Manager) cut(l *link, reason Reason, err error) {
 	m.worked.CompareAndSwap(false, l.conn.Transport() == transportWebSocket)
 	l.cancel()
 	_ = l.conn.Close() // always nil
 	for _, s := range m.all() {
 		s.lost(l, reason, err)
-	}
-	if !current {
-		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

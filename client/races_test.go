@@ -220,3 +220,35 @@ func TestSocket_EmitContextSeesTheRoom(t *testing.T) {
 		s.mu.Unlock()
 	}
 }
+
+// TestManager_OpenWhileTheLastOneLeaves: a socket that is opened after the last one has left, and before the connection is
+// closed, gets the next connection, and is not told of the end of that one.
+func TestManager_OpenWhileTheLastOneLeaves(t *testing.T) {
+	t.Parallel()
+	m, all := connected(t, Config{Reconnect: Reconnect{Disabled: true}}, "/", "/b")
+	s := all[1]
+	_ = s.Close() // always nil
+	m.mu.Lock()
+	all[0].mu.Lock()
+	last := m.deactivate(all[0])
+	end := all[0].end(ReasonClientDisconnect, nil)
+	all[0].mu.Unlock()
+	m.mu.Unlock()
+	end()
+	if last == nil {
+		t.Fatal("somebody else wants the connection")
+	}
+	refused := make(chan error, 1)
+	s.OnConnectError(func(err error) { refused <- err })
+	done := make(chan struct{})
+	s.OnConnect(func() { close(done) })
+	if err := s.Open(); err != nil {
+		t.Fatal(err)
+	}
+	m.cut(last, ReasonForcedClose, nil)
+	select {
+	case <-done:
+	case err := <-refused:
+		t.Errorf("refused: %v", err)
+	}
+}

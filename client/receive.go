@@ -111,7 +111,7 @@ func (s *Socket) dismissed(l *link) {
 	m.mu.Unlock()
 	end()
 	if last != nil {
-		m.drop(last, ReasonForcedClose, nil)
+		m.cut(last, ReasonForcedClose, nil)
 	}
 }
 

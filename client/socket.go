@@ -197,7 +197,7 @@ func (s *Socket) leave() {
 	end()
 	tellWaiters(waiters, ErrClosed)
 	if last != nil {
-		m.drop(last, ReasonForcedClose, nil)
+		m.cut(last, ReasonForcedClose, nil)
 	}
 }
 
