@@ -340,22 +340,31 @@ func (c *Conn) leave() {
 // end closes the connection at once. The handler is told by this goroutine, or by the one that is in the handler now.
 // It may be called at any time; only the first call has an effect.
 func (c *Conn) end(reason Reason, err error) {
-	if c.close(reason, err) {
+	if c.close(nil, reason, err) {
+		c.tell()
+	}
+}
+
+// failed is end for what went wrong with a transport, unless the connection has left that.
+//
+// Node: engine.io/lib/socket.ts clearTransport
+func (c *Conn) failed(t transport, reason Reason, err error) {
+	if c.close(t, reason, err) {
 		c.tell()
 	}
 }
 
 // endAsync is end for a caller who may hold locks that the handler needs, or must not wait for the handler.
 func (c *Conn) endAsync(reason Reason, err error) {
-	if c.close(reason, err) {
+	if c.close(nil, reason, err) {
 		go c.tell() // ends when OnClose has returned; env.told reports that
 	}
 }
 
-// close reports whether the caller is to call tell.
-func (c *Conn) close(reason Reason, err error) bool {
+// close reports whether the caller is to call tell. With only it does nothing unless that is the transport.
+func (c *Conn) close(only transport, reason Reason, err error) bool {
 	c.mu.Lock()
-	if c.state.Load() == stateClosed {
+	if c.state.Load() == stateClosed || only != nil && c.t != only {
 		c.mu.Unlock()
 		return false
 	}

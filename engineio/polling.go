@@ -66,7 +66,7 @@ func (p *polling) flow() {} // requests look at c.paused themselves
 func (p *polling) shut() {
 	c := p.c
 	c.mu.Lock()
-	if !p.polled && c.state.Load() == stateClosing {
+	if !p.polled && c.t == p && c.state.Load() == stateClosing {
 		p.linger()
 	}
 	c.mu.Unlock()
@@ -83,7 +83,7 @@ func (p *polling) linger() {
 }
 
 // unheard ends a closing connection whose client did not come back.
-func (p *polling) unheard() { p.c.end(ReasonForcedClose, nil) }
+func (p *polling) unheard() { p.c.failed(p, ReasonForcedClose, nil) }
 
 // cut answers the pending poll.
 func (p *polling) cut(Reason) {
@@ -158,7 +158,7 @@ func (p *polling) get(w http.ResponseWriter, r *http.Request) {
 		return
 	case p.polled:
 		c.mu.Unlock()
-		c.end(ReasonTransportError, errOverlap)
+		c.failed(p, ReasonTransportError, errOverlap)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -168,7 +168,7 @@ func (p *polling) get(w http.ResponseWriter, r *http.Request) {
 	waited := !ok
 	if waited {
 		if a, ok = p.wait(w, r); !ok {
-			c.end(ReasonTransportError, errPollGone)
+			c.failed(p, ReasonTransportError, errPollGone)
 			return
 		}
 	}

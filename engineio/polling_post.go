@@ -22,7 +22,7 @@ func (p *polling) post(w http.ResponseWriter, r *http.Request) {
 	}
 	if p.posting {
 		c.mu.Unlock()
-		c.end(ReasonTransportError, errOverlap)
+		c.failed(p, ReasonTransportError, errOverlap)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -51,7 +51,7 @@ func (p *polling) data(w http.ResponseWriter, r *http.Request) (status int) {
 	c := p.c
 	binary := len(r.Header["Content-Type"]) > 0 && r.Header["Content-Type"][0] == typeBinary[0]
 	if binary && c.protocol != 3 {
-		c.end(ReasonTransportError, errInvalidContent)
+		c.failed(p, ReasonTransportError, errInvalidContent)
 		return http.StatusBadRequest
 	}
 	if !p.unpaused(w, r) {
@@ -66,7 +66,7 @@ func (p *polling) data(w http.ResponseWriter, r *http.Request) (status int) {
 		_, _ = io.CopyN(io.Discard, r.Body, p.s.cfg.MaxPayload) // the answer is the same
 		return http.StatusRequestEntityTooLarge
 	case err != nil:
-		c.end(ReasonTransportError, errPostGone)
+		c.failed(p, ReasonTransportError, errPostGone)
 		return http.StatusBadRequest
 	}
 	body, f := *buf, eio.V4

@@ -1,7 +1,9 @@
 package engineio
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -141,6 +143,44 @@ func TestUpgrade_TimeoutTooLate(t *testing.T) {
 	if err := s.h.last(t).Send([]byte("after"), false); err != nil {
 		t.Fatal(err)
 	}
+	c.expect("4after")
+}
+
+// What becomes of the requests of a session that was upgraded, and of the timer of its polling, concerns it no more.
+func TestUpgrade_PollingFailsTooLate(t *testing.T) {
+	t.Parallel()
+	s, q, c, u := upgrading(t, Config{})
+	conn := u.c
+	conn.mu.Lock()
+	old := conn.t.(*polling)
+	old.signal = nil // the poll does not hear of the upgrade before its client goes away
+	conn.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	poll := make(chan struct{})
+	go func() { // ends when the request is cancelled below
+		defer close(poll)
+		r := httptest.NewRequestWithContext(ctx, "GET", "/engine.io/?"+q, http.NoBody)
+		s.s.ServeHTTP(httptest.NewRecorder(), r)
+	}()
+	pending(t, conn)
+	c.send("5", "4before")
+	c.expect("4before")
+	cancel()
+	<-poll
+	old.unheard()
+
+	conn.mu.Lock()
+	conn.state.Store(stateClosing) // as Close does, which may have seen the polling transport before
+	conn.mu.Unlock()
+	old.shut()
+	conn.mu.Lock()
+	if old.waiting != nil {
+		t.Error("the polling transport waits for a poll")
+	}
+	conn.state.CompareAndSwap(stateClosing, stateOpen)
+	conn.mu.Unlock()
+	c.send("4after")
 	c.expect("4after")
 }
 
