@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,6 +83,41 @@ func TestConn_PollGone(t *testing.T) {
 	cancel()
 	<-done
 	if got := s.h.reasons(t, 1)[0]; got.reason != ReasonTransportError || !errors.Is(got.err, errPollGone) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// gone serves a request whose client has gone away.
+func (s *site) gone(method, query, body string) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, method, s.s.cfg.Path+"?"+query, strings.NewReader(body))
+	s.s.ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// A poll that has an answer when its client goes away is not answered: the packets would be lost, and the session go on.
+func TestConn_PollGoneWithAnswer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{})
+	q := s.poll("4")
+	if err := s.h.last(t).Send([]byte("lost"), false); err != nil {
+		t.Fatal(err)
+	}
+	s.gone("GET", q, "")
+	if got := s.h.reasons(t, 1)[0]; got.reason != ReasonTransportError || !errors.Is(got.err, errPollGone) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A POST that was not read when its client goes away has ended the session: what is in it would be missing.
+func TestConn_PostGoneWhilePaused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{})
+	q := s.poll("4")
+	s.h.last(t).Pause()
+	s.gone("POST", q, "4lost")
+	if got := s.h.reasons(t, 1)[0]; got.reason != ReasonTransportError || !errors.Is(got.err, errPostGone) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -172,6 +172,10 @@ func (p *polling) get(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if a.pooled != nil && r.Context().Err() != nil { // what was taken would be lost unnoticed: writing tells of it too late
+		c.end(ReasonTransportError, errPollGone)
+		return
+	}
 	p.s.headers(w.Header(), r, false)
 	p.write(w, r, &a, waited)
 	if a.last {

@@ -55,6 +55,7 @@ func (p *polling) data(w http.ResponseWriter, r *http.Request) (status int) {
 		return http.StatusBadRequest
 	}
 	if !p.unpaused(w, r) {
+		c.failed(p, ReasonTransportError, errPostGone)
 		return http.StatusBadRequest
 	}
 	buf := getBuffer()
