@@ -368,6 +368,9 @@ func (c *Conn) close(only transport, reason Reason, err error) bool {
 		c.mu.Unlock()
 		return false
 	}
+	if c.state.Load() == stateClosing && reason != ReasonForcedClose {
+		reason, err = ReasonForcedClose, nil // Close has said so, whatever comes in between
+	}
 	c.state.Store(stateClosed)
 	c.reason, c.err = reason, err
 	if c.e.count != nil {

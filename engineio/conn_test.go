@@ -122,6 +122,30 @@ func TestConn_PostGoneWhilePaused(t *testing.T) {
 	}
 }
 
+// What ends a connection while Close sends what is queued does not change the reason.
+func TestConn_ClosedForOneReason(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(s *site, q string){
+		"poll gone":       func(s *site, q string) { s.gone("GET", q, "") },
+		"post gone":       func(s *site, q string) { s.gone("POST", q, "4x") },
+		"invalid content": func(s *site, q string) { s.do("POST", q, "4x", "Content-Type", "application/octet-stream") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, Config{})
+			q := s.poll("4")
+			c := s.h.last(t)
+			_ = c.Send([]byte("last"), false)
+			_ = c.Close()
+			end(s, q)
+			s.h.last(t).end(ReasonTransportClose, nil) // where end has not done so
+			if got := s.h.reasons(t, 1)[0]; got.reason != ReasonForcedClose || got.err != nil {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 // full gives a connection whose peer does not read, with a queue of three packets or ten bytes.
 func full(t *testing.T, policy FullPolicy) (*site, string, *Conn) {
 	t.Helper()
