@@ -133,6 +133,7 @@ func (s *Socket) answered(l *link, ok bool) (wanted, again bool) {
 	}
 	s.abandoned = false
 	if ok {
+		l.root.CompareAndSwap(rootJoined, s.left())
 		_ = l.send(&parser.Packet{Type: parser.Disconnect, Namespace: s.name}) // it was connected by that name
 	}
 	return false, s.active

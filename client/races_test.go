@@ -3,11 +3,13 @@ package client
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/engineio"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/parser"
 )
@@ -252,3 +254,62 @@ func TestManager_OpenWhileTheLastOneLeaves(t *testing.T) {
 		t.Errorf("refused: %v", err)
 	}
 }
+
+// TestSocket_LeavesTheRootEarly: with EIO3 a socket of "/" that is closed before the server has connected it, which that
+// does by itself, asks to be connected when it is opened again.
+func TestSocket_LeavesTheRootEarly(t *testing.T) {
+	t.Parallel()
+	m, err := New("http://127.0.0.1:1", Config{EIO3: true}) // it is never connected
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() }) // always nil
+	l := openLink(t, m, engineio.DialConfig{Protocol: 3})
+	s := m.Socket("/")
+	s.active, m.active = true, 1
+	s.begin(l)
+	s.leave()
+	l.OnMessage(nil, []byte("0"), false) // the server connects it
+	s.active, m.active = true, 1
+	s.begin(l)
+	if s.Connected() {
+		t.Error("connected to what it has left")
+	}
+	l.OnMessage(nil, []byte("0"), false)
+	if !s.Connected() {
+		t.Error("not connected when the server says so")
+	}
+	s.leave()
+}
+
+// openLink gives a link over a connection to a server that says nothing.
+func openLink(t *testing.T, m *Manager, c engineio.DialConfig) *link {
+	t.Helper()
+	eng, err := engineio.NewServer(engineio.Config{AllowEIO3: true}, mute{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(eng)
+	t.Cleanup(func() {
+		_ = eng.Close() // nothing is left open
+		web.Close()
+	})
+	l := &link{m: m, dec: m.cfg.Parser.NewDecoder(m.cfg.Limits, m.cfg.protocol())}
+	l.ctx, l.cancel = context.WithCancel(m.ctx)
+	t.Cleanup(l.cancel)
+	c.Path, c.Transports = "/engine.io/", []string{transportWebSocket}
+	conn, err := engineio.Dial(t.Context(), web.URL, c, mute{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.conn = conn
+	t.Cleanup(func() { _ = conn.Close() }) // always nil
+	return l
+}
+
+// mute is a handler that does nothing.
+type mute struct{}
+
+func (mute) OnOpen(*engineio.Conn, *http.Request)           {}
+func (mute) OnMessage(*engineio.Conn, []byte, bool)         {}
+func (mute) OnClose(*engineio.Conn, engineio.Reason, error) {}
