@@ -16,7 +16,7 @@ var errAuth = errors.New("not a JSON object")
 // Node: socket.io-client/lib/socket.ts onopen
 func (s *Socket) begin(l *link) {
 	s.mu.Lock()
-	if !s.active || l.dead.Load() || s.link == l || s.asked == l { // an abandoned CONNECT is answered first
+	if !s.ready || !s.active || l.dead.Load() || s.link == l || s.asked == l { // an abandoned CONNECT is answered first
 		s.mu.Unlock()
 		return
 	}

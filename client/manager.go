@@ -127,14 +127,29 @@ func (m *Manager) Socket(namespace string) *Socket {
 		return s
 	}
 	s = newSocket(m, namespace)
+	s.ready = m.cfg.Setup == nil
 	m.sockets[namespace] = s
 	m.mu.Unlock()
 	if f := m.cfg.Setup; f != nil {
+		defer m.ready(s)
 		if err := guard("setup", func() { f(s) }); err != nil {
 			m.report(err)
 		}
 	}
 	return s
+}
+
+// ready lets a socket connect that was set up. Somebody else may have found and opened it before.
+func (m *Manager) ready(s *Socket) {
+	s.mu.Lock()
+	s.ready = true
+	s.mu.Unlock()
+	m.mu.Lock()
+	l := m.link
+	m.mu.Unlock()
+	if l != nil {
+		s.begin(l)
+	}
 }
 
 // Close ends all sockets, with what is queued for the connection being sent, and waits until the connection is closed

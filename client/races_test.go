@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -313,3 +314,30 @@ type mute struct{}
 func (mute) OnOpen(*engineio.Conn, *http.Request)           {}
 func (mute) OnMessage(*engineio.Conn, []byte, bool)         {}
 func (mute) OnClose(*engineio.Conn, engineio.Reason, error) {}
+
+// TestManager_SetupBeforeConnect: a socket that somebody else finds and opens while it is being set up connects after
+// that.
+func TestManager_SetupBeforeConnect(t *testing.T) {
+	t.Parallel()
+	var connects atomic.Int32
+	m, all := connected(t, Config{Setup: func(s *Socket) {
+		if s.name != "/b" {
+			return
+		}
+		other := s.m.Socket("/b")
+		if err := other.Open(); err != nil {
+			t.Error(err)
+		}
+		other.mu.Lock()
+		asked := other.asked
+		other.mu.Unlock()
+		if other != s || asked != nil {
+			t.Error("it asks to be connected before its handlers are there")
+		}
+		s.OnConnect(func() { connects.Add(1) })
+	}}, "/", "/b")
+	if !all[1].Connected() || m.Socket("/b") != all[1] {
+		t.Error("not connected")
+	}
+	testkit.Eventually(t, "OnConnect", func() bool { return connects.Load() == 1 })
+}

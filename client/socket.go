@@ -29,6 +29,7 @@ type Socket struct {
 	mu sync.Mutex
 
 	// Guarded by mu; active is written with Manager.mu held too.
+	ready     bool     // Config.Setup has returned
 	active    bool     // wants to be connected
 	link      *link    // where it is connected, or is to be
 	turn      uint64   // counts connects, so that an AuthFunc that took long is noticed
