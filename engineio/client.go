@@ -229,7 +229,7 @@ func (d *dialed) control(bit uint8) {
 func (d *dialed) waitResumed(stop <-chan struct{}) bool {
 	for {
 		d.c.mu.Lock()
-		if !d.c.paused {
+		if !d.c.paused || d.c.state.Load() != stateOpen { // the peer's goodbye is read in any case
 			d.c.mu.Unlock()
 			return d.ctx.Err() == nil
 		}

@@ -456,3 +456,24 @@ func TestClient_Volatile(t *testing.T) {
 		}
 	}
 }
+
+// A pause does not keep a connection that is closing from reading the goodbye, whichever came first.
+func TestClient_PausedWhileClosing(t *testing.T) {
+	t.Parallel()
+	f := newFakeEngine(t).start()
+	h := newRecorder()
+	c := dialFake(t, f.URL, DialConfig{Transports: onlyPolling}, h)
+	await(t, "a poll", f.polling)
+	if err := c.Send([]byte("x"), false); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the post", f.posts)
+	c.mu.Lock()
+	c.state.Store(stateClosing) // as Close does, before it tells the transport
+	c.mu.Unlock()
+	c.Pause()
+	f.answer(t, "6")
+	await(t, "another poll", f.polling)
+	c.t.shut()
+	h.wantClose(t, ReasonForcedClose)
+}
