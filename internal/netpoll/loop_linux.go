@@ -149,11 +149,10 @@ func (c *conn) begin(first []byte) {
 		c.data(first)
 	}
 	c.l.take(c)
-	c.leave()
 	c.arm()
 }
 
-// take gives c a seat.
+// take gives c a seat, and leaves: who sees the seat may arm the connection, by which the loop enters.
 func (l *loop) take(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -166,6 +165,7 @@ func (l *loop) take(c *conn) {
 	}
 	l.seats[c.seat].c = c
 	c.seated = true
+	c.leave()
 }
 
 // part takes the seat away; later events come to nothing.

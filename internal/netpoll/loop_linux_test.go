@@ -87,3 +87,25 @@ func TestLoop_FirstBytesComeFirst(t *testing.T) {
 		})
 	}
 }
+
+// A connection that the loop may be told of is not claimed any more for what was read before: else that claim would end
+// within the loop's, and the connection with it while Data is called.
+func TestLoop_SeatIsTakenLast(t *testing.T) {
+	t.Parallel()
+	d := newDriver(Config{})
+	defer d.Close()
+	ours, _ := tcpPair(t)
+	h := newFake(t)
+	c := &conn{d: d, nc: ours, raw: rawConn(ours), h: h, l: d.loops[0], f: d.flushers[0]}
+	c.flags.Store(reading)
+	d.link(c)
+	c.l.take(c)
+	if c.has(reading) {
+		t.Error("seated, and claimed")
+		c.leave()
+	}
+	c.Close(nil)
+	if err := h.end(); err != nil {
+		t.Error(err)
+	}
+}
