@@ -96,18 +96,28 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (re
 		s.take(id)
 		return Reply{}, err
 	}
-	select {
-	case r := <-w:
-		if r.end == "" {
-			return newReply(s.id, r.args), nil
-		}
-		err = r.end
-	case <-ctx.Done():
-		s.take(id)
-		s.nsp.srv.counters.acksTimedOut.Add(1)
-		err = context.Cause(ctx)
+	r, err := s.wait(ctx, id, w)
+	if err == nil {
+		return newReply(s.id, r.args), nil
 	}
 	return Reply{}, &AckError{Expected: 1, MissingSockets: []string{s.id}, Err: err}
+}
+
+// wait waits for an acknowledgement until ctx ends; one that has come counts in any case, as does the end of the socket.
+func (s *Socket) wait(ctx context.Context, id uint64, w waiter) (r result, err error) {
+	select {
+	case r = <-w:
+	case <-ctx.Done():
+		if _, mine := s.take(id); mine {
+			s.nsp.srv.counters.acksTimedOut.Add(1)
+			return r, context.Cause(ctx)
+		}
+		r = <-w // who took it tells
+	}
+	if r.end != "" {
+		return r, r.end
+	}
+	return r, nil
 }
 
 // answered is the number of replies of a question to one socket.

@@ -1,0 +1,75 @@
+package sockeye_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye"
+)
+
+// moment is a context that ends when somebody begins to wait for its end: after f.
+type moment struct {
+	context.Context
+
+	f func()
+}
+
+func atMoment(t *testing.T, f func()) moment {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the moment has come"))
+	return moment{ctx, f}
+}
+
+func (m moment) Deadline() (time.Time, bool) { return time.Now().Add(time.Hour), true }
+
+func (m moment) Done() <-chan struct{} {
+	m.f()
+	return m.Context.Done()
+}
+
+// TestSocket_AnswersAtTheEnd: what has come, be it an acknowledgement or the end of the socket, counts for who waits, also
+// when the context ends at that moment.
+func TestSocket_AnswersAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	sockets, seen, ended := make(chan *sockeye.Socket, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+	b.OnConnection(func(_ context.Context, s *sockeye.Socket) {
+		s.OnDisconnect(func(sockeye.Reason) { ended <- struct{}{} })
+		sockets <- s
+	})
+	b.On("seen", sockeye.HandlerFunc(func(context.Context, *sockeye.Message) error {
+		seen <- struct{}{}
+		return nil
+	}))
+	p, _ := b.connect()
+	s := get(t, "the socket", sockets)
+	for range 32 { // a select goes either way
+		_, err := s.EmitWithAck(atMoment(t, func() {
+			id, _, _ := strings.Cut(strings.TrimPrefix(p.next(), "2"), "[")
+			p.send("3"+id+"[]", `2["seen"]`)
+			get(t, "what follows the acknowledgement", seen)
+		}), "ask")
+		if err != nil {
+			t.Fatalf("an acknowledgement that has come: %v", err)
+		}
+	}
+	for range 16 {
+		_, err := s.EmitWithAck(atMoment(t, func() {
+			p.next()
+			p.send("1")
+			get(t, "the end", ended)
+		}), "ask")
+		if !errors.Is(err, sockeye.ReasonClientDisconnect) {
+			t.Fatalf("an end that has come: %v", err)
+		}
+		p.join("/", "")
+		s = get(t, "the socket", sockets)
+	}
+	if n := b.Stats().AcksTimedOut; n != 0 {
+		t.Errorf("%d acknowledgements timed out", n)
+	}
+}
