@@ -225,6 +225,9 @@ func (s *Socket) welcome() {
 		e.held = nil
 	}
 	s.connected.Store(true)
+	if s.dismissed {
+		_ = s.sendDisconnect()
+	}
 }
 
 func (s *Socket) tellConnected() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,4 +73,23 @@ func TestSocket_AnswersAtTheEnd(t *testing.T) {
 	if n := b.Stats().AcksTimedOut; n != 0 {
 		t.Errorf("%d acknowledgements timed out", n)
 	}
+}
+
+// TestSocket_DismissedBeforeTheAnswer: a socket that is disconnected when it is in its rooms, and its client does not know
+// yet that it is connected, is told both in that order.
+func TestSocket_DismissedBeforeTheAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	n := b.Of("/")
+	var once sync.Once
+	n.OnRoom(func(e sockeye.RoomEvent) {
+		once.Do(func() {
+			if err := n.All().Disconnect(t.Context(), false); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	p, _ := b.connect() // the answer comes first
+	p.want("1")
+	p.join("/", "")
 }

@@ -34,9 +34,12 @@ type Socket struct {
 	working bool // whether a worker has the socket; so it is from the start until it has connected
 	paused  bool // whether reading waits for the inbox
 	joined  bool // whether it came as far as the index
-	reason  Reason
-	data    any
-	acks    map[uint64]ackSink // pending; nil if there are none
+
+	dismissed bool // DISCONNECT is to follow the answer to CONNECT
+
+	reason Reason
+	data   any
+	acks   map[uint64]ackSink // pending; nil if there are none
 }
 
 // extra is what most sockets do without.
@@ -269,9 +272,19 @@ func (s *Socket) bye() {
 	if s.gone.Load() {
 		return
 	}
-	// An error means that the connection has ended, and the socket with it.
-	_ = s.conn.send(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name}, true)
+	s.mu.Lock()
+	early := s.joined && !s.connected.Load() // it is in the index, and about to be welcomed
+	s.dismissed = early
+	s.mu.Unlock()
+	if !early {
+		_ = s.sendDisconnect()
+	}
 	s.end(ReasonServerDisconnect)
+}
+
+// sendDisconnect tells the client that the socket has ended. An error means that the connection has too.
+func (s *Socket) sendDisconnect() error {
+	return s.conn.send(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name}, true)
 }
 
 // attrs are what log lines tell of the socket.
