@@ -29,7 +29,8 @@ type conn struct {
 	late    *lateness     // while attachments are missing
 	left    int           // sockets that have left since a CONNECT found room in the send queue
 
-	fresh bool // it counts as pending
+	fresh   bool // it counts as pending
+	closing bool // timer is of close
 
 	closed atomic.Bool // set under mu
 
@@ -312,6 +313,7 @@ func (c *conn) close() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	c.closing = true
 	c.timer = time.AfterFunc(closeGrace, c.forced)
 }
 

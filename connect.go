@@ -163,7 +163,7 @@ func (t *connectTask) join() bool {
 func (c *conn) adopt(s *Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed.Load() {
+	if c.closed.Load() || c.closing {
 		return false
 	}
 	s.mu.Lock()

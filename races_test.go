@@ -93,3 +93,28 @@ func TestSocket_DismissedBeforeTheAnswer(t *testing.T) {
 	p.want("1")
 	p.join("/", "")
 }
+
+// TestConn_NoConnectAfterTheClose: a CONNECT that is still being asked about when the server closes a connection by polling
+// is not granted in the time that the client has to poll for the end.
+func TestConn_NoConnectAfterTheClose(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	asked, release := make(chan context.Context, 1), make(chan struct{})
+	slow := b.Of("/slow")
+	slow.Use(func(ctx context.Context, _ *sockeye.Socket) error {
+		asked <- ctx
+		<-release
+		return nil
+	})
+	slow.OnConnection(func(context.Context, *sockeye.Socket) { t.Error("connected after the close") })
+	sockets := make(chan *sockeye.Socket, 1)
+	b.OnConnection(func(_ context.Context, s *sockeye.Socket) { sockets <- s })
+	b.parkWith("40\x1e40/slow,")
+	s := get(t, "the socket", sockets)
+	ctx := get(t, "the question", asked)
+	if err := s.Disconnect(true); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	get(t, "the end of the attempt", ctx.Done())
+}
