@@ -68,7 +68,6 @@ func (h *history) broadcast(p *parser.Packet, o Options) error {
 	if err != nil {
 		return err
 	}
-	h.arm()
 	x := h.host.Index()
 	x.events.hold() // watchers must not be called under mu
 	defer x.events.release()
@@ -85,6 +84,7 @@ func (h *history) broadcast(p *parser.Packet, o Options) error {
 	h.next++
 	h.bytes += size
 	h.log = append(h.log, logged{kept, o.Rooms, o.Except, size, now})
+	h.arm()
 	h.trim(now)
 	x.Each(o, d.Deliver)
 	return nil
@@ -119,7 +119,6 @@ func (h *history) Persist(s Session) {
 		return
 	}
 	s.Rooms = slices.Clone(s.Rooms)
-	h.arm()
 	t := &h.sessions
 	t.Lock()
 	defer t.Unlock()
@@ -135,6 +134,7 @@ func (h *history) Persist(s Session) {
 		h.forget(t.oldest.Front())
 	}
 	t.byPID[s.PID] = t.oldest.PushBack(&session{s, now.Add(h.o.MaxDisconnection)})
+	h.armLocked()
 }
 
 // Restore implements Recoverer.
@@ -261,12 +261,16 @@ func (h *history) number(offset string) (uint64, bool) {
 	return n, err == nil && n > 0 && h.offset(n) == offset
 }
 
-// arm makes sweep run in time.
+// arm makes sweep run in time. It is called after there is something to drop.
 func (h *history) arm() {
-	t := &h.sessions
-	t.Lock()
-	defer t.Unlock()
-	if t.timer == nil && !t.closed {
+	h.sessions.Lock()
+	defer h.sessions.Unlock()
+	h.armLocked()
+}
+
+// armLocked is arm for who holds the lock of the sessions.
+func (h *history) armLocked() {
+	if t := &h.sessions; t.timer == nil && !t.closed {
 		t.timer = time.AfterFunc(h.o.MaxDisconnection, h.sweep)
 	}
 }
@@ -275,18 +279,19 @@ func (h *history) arm() {
 // once, and is not waited for by close, since that may be called under mu.
 func (h *history) sweep() {
 	now := time.Now()
-	h.mu.Lock()
-	h.trim(now)
-	left := len(h.log) > 0
-	h.mu.Unlock()
-
 	t := &h.sessions
 	t.Lock()
-	defer t.Unlock()
+	t.timer = nil // before it looks: what comes after that arms it again
 	h.expire(now)
-	t.timer = nil
-	if !t.closed && (left || len(t.byPID) > 0) {
-		t.timer = time.AfterFunc(h.o.MaxDisconnection, h.sweep)
+	left := len(t.byPID) > 0
+	t.Unlock()
+
+	h.mu.Lock()
+	h.trim(now)
+	left = left || len(h.log) > 0
+	h.mu.Unlock()
+	if left {
+		h.arm()
 	}
 }
 

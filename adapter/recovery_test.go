@@ -356,6 +356,35 @@ func TestRecovery_Time(t *testing.T) {
 	})
 }
 
+// sweptHost is a fakeHost that is swept at the beginning of a broadcast.
+type sweptHost struct {
+	*fakeHost
+
+	sweep func()
+}
+
+func (h *sweptHost) Index() *Index {
+	h.sweep()
+	return h.fakeHost.Index()
+}
+
+// TestRecovery_SweepDuringABroadcast: a packet that comes while what is old is dropped is dropped too, in its time.
+func TestRecovery_SweepDuringABroadcast(t *testing.T) {
+	t.Parallel()
+	host := &sweptHost{fakeHost: newHost("/"), sweep: func() {}}
+	h := newHistory(host, RecoveryOptions{})
+	t.Cleanup(h.close)
+	host.sweep = h.sweep
+	if err := h.broadcast(&parser.Packet{Type: parser.Event, Event: "x"}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	h.sessions.Lock()
+	defer h.sessions.Unlock()
+	if len(h.log) != 1 || h.sessions.timer == nil {
+		t.Errorf("%d packets are kept for ever", len(h.log))
+	}
+}
+
 // TestRecovery_Compaction covers that a long log keeps its numbers right while its head is dropped.
 func TestRecovery_Compaction(t *testing.T) {
 	t.Parallel()
