@@ -292,6 +292,14 @@ func TestConn_WaitBuffered(t *testing.T) {
 	}
 }
 
+// overdue has the heartbeat act at once, as if all of its time had passed.
+func overdue(c *Conn) {
+	c.mu.Lock()
+	c.due = c.e.now()
+	c.mu.Unlock()
+	c.beat()
+}
+
 func TestConn_PauseWebSocket(t *testing.T) {
 	t.Parallel()
 	h := &echo{}
@@ -300,7 +308,7 @@ func TestConn_PauseWebSocket(t *testing.T) {
 		c.Pause()
 		got <- string(data)
 	}
-	s := newSiteWith(t, Config{PingInterval: 1500 * time.Millisecond, PingTimeout: 1500 * time.Millisecond}, h) // the messages take less
+	s := newSiteWith(t, Config{}, h)
 	c := s.dial(socketQuery)
 	c.open()
 	c.send("4one")
@@ -308,6 +316,7 @@ func TestConn_PauseWebSocket(t *testing.T) {
 	conn := h.last(t)
 	// Far beyond the heartbeat's limit: pings go on and nobody fails.
 	for range 3 {
+		overdue(conn)
 		c.expect("2")
 	}
 	c.send("4two")

@@ -12,8 +12,8 @@ import (
 	"github.com/sockeye-io/sockeye/internal/ws"
 )
 
-// The cases of the test suite of the Engine.IO protocol, with its ping interval. Only where it is the subject is the
-// timeout as short as there: a busy machine may take longer for anything.
+// The cases of the test suite of the Engine.IO protocol. Only where they are the subject are the ping interval, and the
+// timeout, as short as there: a busy machine may take longer for anything, and a ping would come in between.
 
 const (
 	pollQuery   = "EIO=4&transport=polling"
@@ -21,6 +21,12 @@ const (
 )
 
 func protocolSite(t *testing.T) *site {
+	t.Helper()
+	t.Parallel()
+	return newSite(t, Config{})
+}
+
+func pingingSite(t *testing.T) *site {
 	t.Helper()
 	t.Parallel()
 	return newSite(t, Config{PingInterval: 300 * time.Millisecond})
@@ -49,7 +55,7 @@ func checkOpen(t *testing.T, packet string, upgrades ...string) {
 		}
 	}
 	if len(keys) != 5 || len(open.SID) != 20 || open.Upgrades == nil || !slices.Equal(open.Upgrades, upgrades) ||
-		open.PingInterval != 300 || open.PingTimeout != 20_000 || open.MaxPayload != 1_000_000 {
+		open.PingInterval != 25_000 || open.PingTimeout != 20_000 || open.MaxPayload != 1_000_000 {
 		t.Errorf("%s", packet)
 	}
 }
@@ -176,7 +182,7 @@ func TestProtocol_InvalidPacketWebSocket(t *testing.T) {
 }
 
 func TestProtocol_HeartbeatPolling(t *testing.T) {
-	s := protocolSite(t)
+	s := pingingSite(t)
 	q := s.poll("4")
 	for range 3 {
 		if r := s.do("GET", q, ""); r.status != 200 || r.body != "2" {
@@ -200,7 +206,7 @@ func TestProtocol_PingTimeoutPolling(t *testing.T) {
 }
 
 func TestProtocol_HeartbeatWebSocket(t *testing.T) {
-	s := protocolSite(t)
+	s := pingingSite(t)
 	c := s.dial(socketQuery)
 	c.open()
 	for range 3 {

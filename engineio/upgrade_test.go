@@ -186,8 +186,7 @@ func TestUpgrade_PollingFailsTooLate(t *testing.T) {
 
 func TestUpgrade_Protocol3(t *testing.T) {
 	t.Parallel()
-	patience := testkit.Scale(time.Second) // the client of this test needs time for its steps
-	s := newSite(t, Config{AllowEIO3: true, PingInterval: patience, PingTimeout: patience})
+	s := newSite(t, Config{AllowEIO3: true})
 	q := s.poll("3")
 	uq := strings.Replace(q, "polling", "websocket", 1)
 	if _, r := s.handshake(strings.Replace(uq, "EIO=3", "EIO=4", 1)); r.StatusCode != http.StatusBadRequest {
@@ -202,6 +201,7 @@ func TestUpgrade_Protocol3(t *testing.T) {
 	c.expect("b4AQID")
 	c.send("2")
 	c.expect("3")
+	overdue(s.h.last(t))
 	c.expectClose(1005) // silence after an upgrade is noticed
 	if got := s.h.reasons(t, 1)[0].reason; got != ReasonPingTimeout {
 		t.Error(got)
