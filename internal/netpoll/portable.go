@@ -98,7 +98,12 @@ func (w *portableWriter) write(c *conn, bufs [][]byte) (rest [][]byte, err error
 			n = 0
 		}
 	}
-	return nil, c.writeAll(w.buf[:n])
+	if err := c.writeAll(w.buf[:n]); err != nil {
+		return nil, err
+	}
+	// TLS writes while it reads, too, such as new keys: after a deadline that has passed it would never write again.
+	_ = c.nc.SetWriteDeadline(time.Time{}) // it fails for a closed connection only
+	return nil, nil
 }
 
 // writeAll writes a piece that is small enough for no progress within it to be no progress at all.
