@@ -354,8 +354,12 @@ func (p *polling) write(w http.ResponseWriter, r *http.Request, a *answer, waite
 		*a.pooled = a.body
 		putBuffer(a.pooled)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case a.pooled != nil: // packets are lost
 		p.c.end(ReasonTransportError, err)
+	default:
+		p.c.failed(p, ReasonTransportError, err)
 	}
 }
 

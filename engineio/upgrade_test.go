@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -180,6 +181,29 @@ func TestUpgrade_PollingFailsTooLate(t *testing.T) {
 	}
 	conn.state.CompareAndSwap(stateClosing, stateOpen)
 	conn.mu.Unlock()
+	c.send("4after")
+	c.expect("4after")
+}
+
+// broken is the answer to a client that takes nothing.
+type broken struct{ *httptest.ResponseRecorder }
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// Nor does it when the poll that the upgrade ends cannot be answered.
+func TestUpgrade_PollUnanswered(t *testing.T) {
+	t.Parallel()
+	s, q, c, u := upgrading(t, Config{})
+	u.stop() // no noop before that of the upgrade
+	poll := make(chan struct{})
+	go func() { // ends with the upgrade
+		defer close(poll)
+		s.s.ServeHTTP(broken{httptest.NewRecorder()}, httptest.NewRequest("GET", "/engine.io/?"+q, http.NoBody))
+	}()
+	pending(t, u.c)
+	c.send("5", "4before")
+	c.expect("4before")
+	<-poll
 	c.send("4after")
 	c.expect("4after")
 }
