@@ -169,7 +169,7 @@ func TestBroadcast_BinaryAndVolatile(t *testing.T) {
 
 func TestBroadcast_EmitWithAck(t *testing.T) {
 	t.Parallel()
-	b := setup(t, sockeye.Config{AckTimeout: testkit.Scale(500 * time.Millisecond)}) // the answers must come in time
+	b := setup(t, sockeye.Config{AckTimeout: testkit.Scale(time.Second)}) // the answers must come in time
 	ps, ss := three(t, b)
 	type outcome struct {
 		replies sockeye.Replies

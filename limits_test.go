@@ -16,7 +16,7 @@ import (
 
 func TestConfig_AttachmentTimeout(t *testing.T) { // T8
 	t.Parallel()
-	b := setup(t, sockeye.Config{AttachmentTimeout: testkit.Scale(500 * time.Millisecond)}) // whole must be in time
+	b := setup(t, sockeye.Config{AttachmentTimeout: testkit.Scale(time.Second)}) // whole must be in time
 	echo(b)
 	whole, _ := b.connect()
 	whole.send(`52-["echo",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`)
@@ -46,7 +46,7 @@ func TestConfig_AttachmentTimeout(t *testing.T) { // T8
 func TestConfig_AttachmentTimeoutIsNotForPauses(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sockeye.Config{
-		AttachmentTimeout: testkit.Scale(500 * time.Millisecond), Limits: sockeye.Limits{Inbox: 2},
+		AttachmentTimeout: testkit.Scale(time.Second), Limits: sockeye.Limits{Inbox: 2},
 	})
 	echo(b)
 	release := make(chan struct{})
