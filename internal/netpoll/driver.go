@@ -78,7 +78,8 @@ type driver struct {
 
 	mu     sync.Mutex
 	closed bool
-	first  *conn // a list, linked through the connections
+	first  *conn         // a list, linked through the connections
+	idle   chan struct{} // closed when the list becomes empty; nil while nobody waits
 }
 
 // Add implements [Driver].
@@ -145,6 +146,26 @@ func (d *driver) unlink(c *conn) {
 		c.next.prev = c.prev
 	}
 	c.next, c.prev = nil, nil
+	if d.first == nil && d.idle != nil {
+		close(d.idle)
+		d.idle = nil
+	}
+}
+
+// Idle implements [Driver].
+func (d *driver) Idle() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	idle := d.idle
+	if idle == nil {
+		idle = make(chan struct{})
+		if d.first == nil {
+			close(idle)
+			return idle
+		}
+		d.idle = idle
+	}
+	return idle
 }
 
 // Close implements [Driver].

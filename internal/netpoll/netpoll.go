@@ -59,6 +59,9 @@ type Driver interface {
 	// ErrClosed.
 	Add(nc net.Conn, first []byte, h Handler) Conn
 
+	// Idle gives a channel that is closed when there is no connection, which may be now.
+	Idle() <-chan struct{}
+
 	// Close closes every connection with ErrClosed and waits for the goroutines of the driver. It must
 	// not be called by a handler.
 	Close() error

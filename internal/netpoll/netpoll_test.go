@@ -645,3 +645,27 @@ func TestDriver_Close(t *testing.T) {
 		}
 	})
 }
+
+func TestDriver_Idle(t *testing.T) {
+	each(t, func(t *testing.T, pair func(testing.TB) (net.Conn, net.Conn)) {
+		d := setup(t, Config{})
+		<-d.Idle()
+		h := newFake(t)
+		ours, _ := pair(t)
+		c := d.Add(ours, nil, h)
+		idle := d.Idle()
+		if d.Idle() != idle {
+			t.Error("another channel for the same")
+		}
+		select {
+		case <-idle:
+			t.Error("idle with a connection")
+		default:
+		}
+		c.Close(nil)
+		<-idle
+		if err := h.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
