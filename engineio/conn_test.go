@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/netpoll"
 	"github.com/sockeye-io/sockeye/internal/testkit"
 	"github.com/sockeye-io/sockeye/internal/ws"
 )
@@ -564,4 +565,45 @@ func TestServer_CloseWhileMany(t *testing.T) {
 			t.Errorf("%d connections", n)
 		}
 	}
+}
+
+// watched tells when its connections are waited for, and when they are closed.
+type watched struct {
+	netpoll.Driver
+	waits, closes chan struct{}
+}
+
+func (w watched) Idle() <-chan struct{} {
+	close(w.waits)
+	return w.Driver.Idle()
+}
+
+func (w watched) Close() error {
+	close(w.closes)
+	return w.Driver.Close()
+}
+
+// What the kernel has taken is not at the client yet: Shutdown waits until WebSockets have ended.
+func TestServer_ShutdownWaitsForWebSockets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{})
+	driver := watched{s.s.driver, make(chan struct{}), make(chan struct{})}
+	s.s.driver, s.s.goodbye = driver, time.Hour
+	c := s.dial(socketQuery)
+	c.open()
+	last := "4" + strings.Repeat("x", 100_000)
+	if err := s.h.last(t).Send([]byte(last[1:]), false); err != nil {
+		t.Fatal(err)
+	}
+	background(t, func() { _ = s.s.Shutdown(t.Context()) }, s.h.last(t))
+	select {
+	case <-driver.waits:
+	case <-driver.closes:
+		t.Fatal("closed while the client has read nothing")
+	}
+	c.send("4busy")
+	c.expect(last)
+	c.expectClose(1005)
+	_ = c.nc.Close()
+	<-driver.closes
 }

@@ -33,6 +33,7 @@ type Server struct {
 	frames    [2]ws.ReaderConfig
 	driver    netpoll.Driver
 	overtake  time.Duration // see overtake.go
+	goodbye   time.Duration // see awaitGoodbyes
 	sessions  sessions
 	counters  counters
 	admission admission
@@ -48,7 +49,7 @@ type Server struct {
 
 // NewServer checks cfg, reporting all faults, and returns a running server.
 func NewServer(cfg Config, h Handler) (*Server, error) {
-	s := &Server{idle: make(chan struct{}), overtake: overtakeTime}
+	s := &Server{idle: make(chan struct{}), overtake: overtakeTime, goodbye: goodbyeTime}
 	var err error
 	if s.cfg, err = cfg.withDefaults(); err != nil {
 		return nil, err
@@ -298,9 +299,22 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-s.idle:
+		s.awaitGoodbyes(ctx)
 		return s.Close()
 	case <-ctx.Done():
 		return errors.Join(context.Cause(ctx), s.Close())
+	}
+}
+
+// awaitGoodbyes gives clients a little time to take what was sent. A WebSocket that is closed when its client has just
+// sent something takes back what the client has not taken yet.
+func (s *Server) awaitGoodbyes(ctx context.Context) {
+	limit := time.NewTimer(s.goodbye)
+	defer limit.Stop()
+	select {
+	case <-s.driver.Idle():
+	case <-limit.C:
+	case <-ctx.Done():
 	}
 }
 
