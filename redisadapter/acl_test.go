@@ -29,7 +29,7 @@ func TestACL(t *testing.T) {
 		"streams": {
 			[]string{
 				"&socket.io*", "~socket.io*", "~sio:session:*", "+@connection", "+@pubsub",
-				"+xadd", "+xread", "+xrange", "+xinfo", "+set", "+get", "+del",
+				"+xadd", "+xread", "+xrange", "+xinfo", "+set", "+get", "+del", "+eval",
 			},
 			func(d redisadapter.StreamDriver) adapter.Cluster {
 				return redisadapter.Streams(d, redisadapter.StreamsOptions{})

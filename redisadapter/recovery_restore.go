@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -89,7 +90,43 @@ func (a recovering) Restore(
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.b.o.RequestsTimeout)
 	defer cancel()
-	r := &restoration{a: a.stream, pid: pid, since: since}
+	entries, err := a.c.d.Range(ctx, a.key, since.String(), since.String(), 1)
+	if err != nil {
+		return fmt.Errorf("%w: offset: %w", ErrUnavailable, err)
+	}
+	if len(entries) == 0 {
+		return errNoOffset
+	}
+	leave, err := a.c.sessions.enter(ctx, pid)
+	if err != nil {
+		return err
+	}
+	defer func() { leave(err == nil) }()
+	for range claimTries {
+		r := &restoration{a: a.stream, pid: pid, since: since}
+		if err = r.run(ctx, resume); !errors.Is(err, errMoving) {
+			break
+		}
+	}
+	return err
+}
+
+// restoration is one session on its way back.
+type restoration struct {
+	a       *stream
+	pid     string
+	since   entryID
+	s       rediswire.Session
+	local   *tracked  // nil where it is not this server's
+	before  string    // the turn that this server took it from
+	value   string    // as Redis has it, "" where that is not known
+	claimed time.Time // about when Redis was asked to; zero where nobody waits for it
+	kept    *tracked  // by this server, until the member is tracked
+	j       *joiner
+	from    entryID // everything behind it comes to j
+}
+
+func (r *restoration) run(ctx context.Context, resume func(adapter.Session, []*parser.Packet) error) error {
 	if err := r.find(ctx); err != nil {
 		return err
 	}
@@ -108,32 +145,15 @@ func (a recovering) Restore(
 		r.giveBack()
 		return err
 	}
+	if r.kept != nil {
+		r.a.c.sessions.settle(r.kept, true)
+	}
 	return nil
 }
 
-// restoration is one session on its way back.
-type restoration struct {
-	a     *stream
-	pid   string
-	since entryID
-	s     adapter.Session
-	local *tracked // nil where it is not this server's
-	value string   // as Redis has it, where it is not
-	kept  *tracked // by this server, until the member is tracked
-	j     *joiner
-	from  entryID // everything behind it comes to j
-}
-
-// find finds the session and checks that it may be restored here, and that Redis still knows the offset.
+// find finds the session and checks that it may be restored here.
 func (r *restoration) find(ctx context.Context) error {
 	a := r.a
-	entries, err := a.c.d.Range(ctx, a.key, r.since.String(), r.since.String(), 1)
-	if err != nil {
-		return fmt.Errorf("%w: offset: %w", ErrUnavailable, err)
-	}
-	if len(entries) == 0 {
-		return errNoOffset
-	}
 	if err := r.load(ctx); err != nil {
 		return err
 	}
@@ -145,20 +165,29 @@ func (r *restoration) find(ctx context.Context) error {
 }
 
 // load gives the session that this server or Redis has. The server that a client was at may have it written a moment after
-// the client has left: where the offset that the client has is that young, it is waited for.
+// the client has left: where the offset that the client has is that young, it is waited for. Where another server is
+// restoring it, that one is waited for.
 func (r *restoration) load(ctx context.Context) error {
 	a := r.a
-	for tries := 0; ; tries++ {
+	var w awaiting
+	for tries := 0; ; {
 		there, err := r.look(ctx)
 		if err != nil {
 			return err
 		}
 		if there {
-			return nil
+			if wait, err := w.wait(&r.s); err != nil || !wait {
+				return err
+			}
+			if !a.c.app.sleep(ctx, claimPause) {
+				return errTaken
+			}
+			continue
 		}
 		at := a.reader.position()
 		young := at.ms < r.since.ms || at.ms-r.since.ms < uint64(youngOffset/time.Millisecond)
-		if tries < sessionTries && young && a.c.app.sleep(ctx, sessionPause) {
+		tries++
+		if tries <= sessionTries && young && w.turn == "" && a.c.app.sleep(ctx, sessionPause) {
 			continue
 		}
 		return errNoSession
@@ -169,8 +198,13 @@ func (r *restoration) load(ctx context.Context) error {
 func (r *restoration) look(ctx context.Context) (there bool, err error) {
 	a := r.a
 	var ok bool
-	if r.local, r.s, ok = a.c.sessions.peek(a, r.pid); !ok || r.local != nil {
-		return ok, nil
+	if r.local, r.s.Session, ok = a.c.sessions.peek(a, r.pid); !ok {
+		return false, nil
+	}
+	if r.local != nil {
+		r.s.Pending = false
+		r.s.Turn, r.before = a.c.sessions.turn(r.local)
+		return true, nil
 	}
 	value, ok, err := a.c.d.Get(ctx, a.c.o.SessionKeyPrefix+r.pid)
 	if err != nil {
@@ -192,7 +226,7 @@ func (r *restoration) join(ctx context.Context) error {
 	if err := a.reader.reached(ctx, r.since); err != nil { // the client was with a server that was ahead
 		return err
 	}
-	r.j = newJoiner(r.s, *a.c.recovery)
+	r.j = newJoiner(r.s.Session, *a.c.recovery)
 	a.seq.lock()
 	defer a.seq.unlock()
 	r.from = a.reader.position()
@@ -213,7 +247,7 @@ func (r *restoration) leave() {
 // stream is trimmed meanwhile.
 func (r *restoration) read(ctx context.Context) ([]*parser.Packet, error) {
 	a := r.a
-	selected := newJoiner(r.s, *a.c.recovery)
+	selected := newJoiner(r.s.Session, *a.c.recovery)
 	at, n := r.since, 0
 	for {
 		page, err := a.c.d.Range(ctx, a.key, at.String(), r.from.String(), resolvePage)
@@ -255,49 +289,6 @@ func (a *stream) recall(j *joiner, id entryID, fields []string) {
 	j.add(withOffset(&m.Packet, id), m.Target.Options, dataSize(fields))
 }
 
-// claim makes sure that nobody else restores the session too.
-func (r *restoration) claim(ctx context.Context) error {
-	a := r.a
-	stored := true
-	if r.local != nil {
-		var ok bool
-		if stored, ok = a.c.sessions.take(r.local); !ok {
-			return errTaken
-		}
-	}
-	deleted, err := a.c.d.Delete(ctx, a.c.o.SessionKeyPrefix+r.pid)
-	if err != nil {
-		return fmt.Errorf("%w: session: %w", ErrUnavailable, err)
-	}
-	if !deleted && stored {
-		return errTaken
-	}
-	r.keep(ctx)
-	if old, ok := a.host.Index().Lookup(r.s.ID); ok { // whose client is the one that came back
-		a.host.Command(old, adapter.Command{Disconnect: true, CloseConn: true})
-	}
-	return nil
-}
-
-// keep writes the session that was claimed, before the client knows that it is recovered: it may be gone again, to another
-// server, or this one may, before the keeper has come to that.
-func (r *restoration) keep(ctx context.Context) {
-	a := r.a
-	value, ok := r.value, true
-	if r.local != nil {
-		value, ok = encodeSession(a, &r.s)
-	}
-	if !ok {
-		return
-	}
-	k := Key{Name: a.c.o.SessionKeyPrefix + r.pid, Value: value, TTL: a.c.recovery.MaxDisconnection}
-	if errs := a.c.d.Set(ctx, []Key{k}); errs != nil {
-		a.l.fault(faultSession, fmt.Errorf("%w: %w", ErrUnavailable, errs[0]))
-		return
-	}
-	r.kept = a.c.sessions.adopt(a, r.s, value)
-}
-
 // finish makes the session live on, as soon as what other sockets got early is in the stream.
 func (r *restoration) finish(
 	ctx context.Context, missed []*parser.Packet, resume func(adapter.Session, []*parser.Packet) error,
@@ -328,16 +319,22 @@ func (r *restoration) tryFinish(
 		return wait, nil
 	}
 	delete(q.joiners, r.j)
-	return nil, resume(r.s, append(missed, r.j.packets...))
+	if !r.claimed.IsZero() && time.Since(r.claimed) > claimLease { // another server may take it for dead
+		return nil, errTaken
+	}
+	return nil, resume(r.s.Session, append(missed, r.j.packets...))
 }
 
 // giveBack keeps the session, which was not restored after all.
 func (r *restoration) giveBack() {
+	if r.kept != nil {
+		r.a.c.sessions.settle(r.kept, false)
+	}
 	if r.local != nil {
-		recovering{r.a}.Persist(r.s)
+		recovering{r.a}.Persist(r.s.Session)
 		return
 	}
-	if r.kept != nil { // Redis has it, and it is still known here
+	if r.kept != nil || r.value == "" { // Redis has it, and it is still known here
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -4,14 +4,19 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/rediswire"
 )
 
 const (
 	// sessionDelay is how long a change of a session waits for others.
 	sessionDelay = 20 * time.Millisecond
+
+	// settleDelay is how long after its session was restored a socket has to be tracked, which tells Redis too.
+	settleDelay = 100 * time.Millisecond
 
 	// sessionRetry is how long after an error a session is written again.
 	sessionRetry = 500 * time.Millisecond
@@ -33,11 +38,15 @@ type keeper struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
 
+	made      time.Time
+	noScripts atomic.Int64 // until when scripts are not tried, in nanoseconds since made
+
 	mu     sync.Mutex
 	queue  sessionQueue // all that is tracked, by when it is to be written
 	byPID  map[string]*tracked
 	byID   map[socketKey]*tracked
 	of     map[adapter.Member]*tracked
+	claims map[string]*claim // by PID, those that are being restored here
 	closed bool
 }
 
@@ -51,6 +60,8 @@ type tracked struct {
 	a        *stream
 	m        adapter.Member
 	id, pid  string
+	turn     string // by which Redis knows that the session is this server's
+	before   string // the turn that it was taken from
 	snapshot func() adapter.Session
 	due      time.Time // when it is to be written
 	index    int       // in the queue, -1 where it is not in it
@@ -66,8 +77,9 @@ type tracked struct {
 func newKeeper(c *streams) *keeper {
 	return &keeper{
 		c: c, d: c.d, prefix: c.o.SessionKeyPrefix, ttl: c.recovery.MaxDisconnection,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}), made: time.Now(),
 		byPID: map[string]*tracked{}, byID: map[socketKey]*tracked{}, of: map[adapter.Member]*tracked{},
+		claims: map[string]*claim{},
 	}
 }
 
@@ -103,7 +115,9 @@ func (k *keeper) track(a *stream, m adapter.Member, snapshot func() adapter.Sess
 	if !adapter.ValidPID(s.PID) {
 		return
 	}
-	t := &tracked{a: a, m: m, id: s.ID, pid: s.PID, snapshot: snapshot, due: time.Now(), index: -1}
+	t := &tracked{
+		a: a, m: m, id: s.ID, pid: s.PID, turn: newTurn(), snapshot: snapshot, due: time.Now(), index: -1,
+	}
 	k.mu.Lock()
 	if k.closed {
 		k.mu.Unlock()
@@ -111,7 +125,7 @@ func (k *keeper) track(a *stream, m adapter.Member, snapshot func() adapter.Sess
 	}
 	if old := k.byPID[s.PID]; old != nil {
 		if old.adopted {
-			t.written, t.at = old.written, old.at
+			t.turn, t.before, t.written, t.at = old.turn, old.before, old.written, old.at
 		}
 		old.taken = true
 		k.drop(old)
@@ -124,12 +138,12 @@ func (k *keeper) track(a *stream, m adapter.Member, snapshot func() adapter.Sess
 
 // adopt begins to keep a session that was claimed and written, until its member is tracked: what somebody else writes from
 // then on is left alone.
-func (k *keeper) adopt(a *stream, s adapter.Session, value string) *tracked {
+func (k *keeper) adopt(a *stream, s *rediswire.Session, before, value string) *tracked {
 	now := time.Now()
 	m := strangerMember(s.ID)
 	t := &tracked{
-		a: a, m: &m, id: s.ID, pid: s.PID, due: now.Add(k.ttl / 2), index: -1,
-		written: value, at: now, last: &s, ends: now.Add(k.ttl), adopted: true,
+		a: a, m: &m, id: s.ID, pid: s.PID, turn: s.Turn, before: before, due: now.Add(k.ttl / 2), index: -1,
+		written: value, at: now, last: &s.Session, ends: now.Add(k.ttl), adopted: true,
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -143,6 +157,20 @@ func (k *keeper) adopt(a *stream, s adapter.Session, value string) *tracked {
 	k.byPID[s.PID] = t
 	heap.Push(&k.queue, t)
 	return t
+}
+
+// settle has Redis told that a session which was claimed is not being restored any more. Where nobody got it, it has the
+// turn again that it was taken from, so that who waits may try.
+func (k *keeper) settle(t *tracked, restored bool) {
+	k.mu.Lock()
+	if !restored {
+		t.turn = t.before
+	}
+	if k.byPID[t.pid] == t {
+		k.moveUp(t, time.Now().Add(settleDelay))
+	}
+	k.mu.Unlock()
+	k.signal()
 }
 
 // untrack keeps the last state of a session, or forgets it.
@@ -244,6 +272,13 @@ func (k *keeper) peek(a *stream, pid string) (*tracked, adapter.Session, bool) {
 	return t, s, true
 }
 
+// turn gives the turn of a session, and the one that it was taken from.
+func (k *keeper) turn(t *tracked) (turn, before string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return t.turn, t.before
+}
+
 // state is a session as it is, and what was kept of it if its socket has ended. A socket that ends leaves its rooms only
 // after untrack, and so its last state is looked for after the other.
 func (k *keeper) state(t *tracked) (s adapter.Session, last *adapter.Session) {
@@ -262,15 +297,18 @@ func (k *keeper) state(t *tracked) (s adapter.Session, last *adapter.Session) {
 	return s, last
 }
 
-// take gives up a session. It is false where somebody else has taken it; stored tells whether Redis must have it.
-func (k *keeper) take(t *tracked) (stored, ok bool) {
+// take gives up a session. It is false where somebody else has taken it; value is what Redis must have, "" where that is
+// not known.
+func (k *keeper) take(t *tracked) (value string, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if t.taken || t.forget {
-		return false, false
+		return "", false
 	}
-	stored = t.written != "" && time.Since(t.at) < k.ttl
+	if time.Since(t.at) < k.ttl {
+		value = t.written
+	}
 	t.taken = true
 	k.drop(t)
-	return stored, true
+	return value, true
 }

@@ -129,11 +129,11 @@ func kept(t *testing.T, hub *redistest.Hub) (s adapter.Session, ok bool) {
 	if !ok || b == "" {
 		return s, false
 	}
-	s, err := rediswire.ParseSession(b)
+	stored, err := rediswire.ParseSession(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, true
+	return stored.Session, true
 }
 
 // With recovery it is an adapter like any other.
@@ -322,7 +322,7 @@ func TestStreamsRecovery_Refused(t *testing.T) {
 			if c.change != nil {
 				c.change(&session)
 			}
-			b, err := rediswire.AppendSession(nil, &session)
+			b, err := rediswire.AppendSession(nil, &rediswire.Session{Session: session})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -36,6 +36,8 @@ func (k *keeper) run(ctx context.Context) {
 // job is a session that is being written.
 type job struct {
 	t       *tracked
+	turn    string
+	before  string
 	written string           // what Redis should have; "" where it does not matter
 	last    *adapter.Session // nil while the socket is connected
 	forget  bool
@@ -52,8 +54,12 @@ func (k *keeper) takeDue() (batch []job, wait time.Duration, closed bool) {
 	}
 	for len(k.queue) > 0 && len(batch) < maxSessionBatch && !k.queue[0].due.After(now) {
 		t, _ := heap.Pop(&k.queue).(*tracked)
+		if t.adopted && !now.Before(t.ends) {
+			k.drop(t)
+			continue
+		}
 		t.due = lastTime
-		j := job{t: t, written: t.written, last: t.last, forget: t.forget}
+		j := job{t: t, turn: t.turn, before: t.before, written: t.written, last: t.last, forget: t.forget}
 		if now.Sub(t.at) >= k.ttl { // Redis has forgotten it
 			j.written = ""
 		}
@@ -66,28 +72,59 @@ func (k *keeper) takeDue() (batch []job, wait time.Duration, closed bool) {
 	return batch, wait, k.closed
 }
 
-// write writes a batch.
+// write writes a batch: what is another server's now is left alone.
 func (k *keeper) write(ctx context.Context, batch []job) {
+	left := batch[:0]
+	var swaps []swap
+	for _, j := range batch {
+		if !k.encode(&j) {
+			k.lose(j.t)
+			continue
+		}
+		sw := swap{key: k.prefix + j.t.pid, old: j.written, value: j.value, ttl: k.ttl}
+		if j.forget {
+			sw.ttl = time.Millisecond // as good as deleted, and in one batch with others
+		}
+		swaps = append(swaps, sw)
+		left = append(left, j)
+	}
+	if len(left) == 0 {
+		return
+	}
+	results, ok := k.swap(ctx, swaps)
+	if !ok {
+		k.overwrite(ctx, left, swaps)
+		return
+	}
+	for i, r := range results {
+		switch j := &left[i]; {
+		case r.err != nil || r.done:
+			k.wrote(j, r.err)
+		case r.value != "" && ownTurn(r.value, j.turn, j.before, j.written):
+			k.found(j.t, r.value)
+		default:
+			k.lose(j.t)
+		}
+	}
+}
+
+// overwrite is write for where scripts cannot be run: what another server writes at the same moment may get lost.
+func (k *keeper) overwrite(ctx context.Context, batch []job, swaps []swap) {
 	keys := make([]Key, 0, len(batch))
 	left := batch[:0]
-	for _, j := range batch {
-		ok, err := k.prepare(ctx, &j)
-		if err != nil {
-			k.wrote(&j, err)
-			continue
+	for i, j := range batch {
+		if j.written != "" {
+			value, found, err := k.d.Get(ctx, swaps[i].key)
+			if err != nil {
+				k.wrote(&j, err)
+				continue
+			}
+			if !found || value != j.written {
+				k.lose(j.t)
+				continue
+			}
 		}
-		if !ok {
-			k.mu.Lock()
-			j.t.taken = true
-			k.drop(j.t)
-			k.mu.Unlock()
-			continue
-		}
-		key := Key{Name: k.prefix + j.t.pid, Value: j.value, TTL: k.ttl}
-		if j.forget {
-			key.TTL = time.Millisecond // as good as deleted, and in one batch with others
-		}
-		keys = append(keys, key)
+		keys = append(keys, Key{Name: swaps[i].key, Value: j.value, TTL: swaps[i].ttl})
 		left = append(left, j)
 	}
 	if len(keys) == 0 {
@@ -103,27 +140,41 @@ func (k *keeper) write(ctx context.Context, batch []job) {
 	}
 }
 
-// prepare encodes a session. It is false where nothing is to be written, since the session is another server's now.
-func (k *keeper) prepare(ctx context.Context, j *job) (ok bool, err error) {
-	if j.written != "" {
-		value, found, err := k.d.Get(ctx, k.prefix+j.t.pid)
-		if err != nil || !found || value != j.written {
-			return false, err
-		}
-	}
+// encode is false where nothing is to be written.
+func (k *keeper) encode(j *job) (ok bool) {
 	if j.forget {
-		return j.written != "", nil
+		return j.written != ""
 	}
 	s, last := k.state(j.t)
 	if j.last == nil {
 		j.last = last
 	}
-	j.value, ok = encodeSession(j.t.a, &s)
-	return ok, nil
+	j.value, ok = encodeSession(j.t.a, &rediswire.Session{Session: s, Turn: j.turn})
+	return ok
+}
+
+// lose forgets a session that is another server's now.
+func (k *keeper) lose(t *tracked) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t.taken = true
+	k.drop(t)
+}
+
+// found has a session written at once that Redis has in another state of this server's.
+func (k *keeper) found(t *tracked, value string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.byPID[t.pid] != t { // it was taken
+		return
+	}
+	now := time.Now()
+	t.written, t.at, t.due = value, now, now
+	heap.Push(&k.queue, t)
 }
 
 // encodeSession is false, and reports why, where what the application has set cannot be encoded.
-func encodeSession(a *stream, s *adapter.Session) (value string, ok bool) {
+func encodeSession(a *stream, s *rediswire.Session) (value string, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.l.fault(faultSession, fmt.Errorf("%w: %v", errPanic, v))
@@ -153,7 +204,9 @@ func (k *keeper) wrote(j *job, err error) {
 	next := now.Add(k.ttl / 2)
 	if err == nil {
 		t.written, t.at = j.value, now
-		if j.forget || j.last != nil {
+		if t.adopted {
+			next = t.ends
+		} else if j.forget || j.last != nil {
 			k.drop(t)
 			return
 		}

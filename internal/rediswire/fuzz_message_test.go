@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/sockeye-io/sockeye/adapter"
 )
 
 // knownError fails the test for an error that callers would not recognize.
@@ -61,14 +59,15 @@ func alike(a, b *Message) bool {
 		a.Target.Timeout == b.Target.Timeout && a.Close == b.Close && a.Count == b.Count && len(a.Sockets) == len(b.Sockets)
 }
 
-func useSession(t *testing.T, s *adapter.Session) {
+func useSession(t *testing.T, s *Session) {
 	t.Helper()
 	b, err := AppendSession(nil, s)
 	if err != nil {
 		return // data that only now turns out to be unreadable
 	}
 	again, err := ParseSession(string(b))
-	if err != nil || again.ID != s.ID || again.PID != s.PID || again.Namespace != s.Namespace || !slices.Equal(again.Rooms, s.Rooms) {
+	if err != nil || again.ID != s.ID || again.PID != s.PID || again.Namespace != s.Namespace ||
+		again.Turn != s.Turn || again.Pending != s.Pending || !slices.Equal(again.Rooms, s.Rooms) {
 		t.Fatalf("%s: %+v %v, was %+v", b, again, err, s)
 	}
 }

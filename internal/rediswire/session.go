@@ -13,17 +13,25 @@ const (
 	formWrapped = "wrapped"
 )
 
+// Session is a session as it is stored.
+type Session struct {
+	adapter.Session
+
+	Turn    string // of who has it, and another one each time that it is restored; "" where a Node server stored it
+	Pending bool   // it is being restored
+}
+
 // AppendSession appends what is stored for a socket that lost its connection. Node peers read it, and ignore the
-// namespace. The error is that of Data.
+// namespace and the turn. The error is that of Data.
 //
 // Node: @socket.io/redis-streams-adapter/lib/adapter.ts persistSession.
-func AppendSession(dst []byte, s *adapter.Session) ([]byte, error) {
+func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w := writer{dates: true}
 	data, form, err := sessionData(s.Data)
 	if err != nil {
 		return nil, err
 	}
-	w.object(5 + count(form != ""))
+	w.object(5 + count(form != "") + count(s.Turn != "") + count(s.Pending))
 	w.key("sid")
 	w.str(s.ID)
 	w.key("pid")
@@ -37,6 +45,14 @@ func AppendSession(dst []byte, s *adapter.Session) ([]byte, error) {
 	if form != "" {
 		w.key("form")
 		w.str(form)
+	}
+	if s.Turn != "" {
+		w.key("turn")
+		w.str(s.Turn)
+	}
+	if s.Pending {
+		w.key("pending")
+		w.boolean(true)
 	}
 	return base64.StdEncoding.AppendEncode(dst, w.b), nil
 }
@@ -61,8 +77,8 @@ func sessionData(a parser.Arg) (data []byte, form string, err error) {
 }
 
 // ParseSession reads what was stored. The namespace is "" where a Node server stored it. The error wraps ErrMalformed.
-func ParseSession(b string) (adapter.Session, error) {
-	var s adapter.Session
+func ParseSession(b string) (Session, error) {
+	var s Session
 	raw, err := base64.StdEncoding.DecodeString(b)
 	if err != nil {
 		return s, malformed("session", err)
@@ -80,7 +96,7 @@ func ParseSession(b string) (adapter.Session, error) {
 	return s, nil
 }
 
-func readSession(v value) (s adapter.Session, err error) {
+func readSession(v value) (s Session, err error) {
 	c, ok := v.object()
 	if !ok {
 		return s, errKind
@@ -99,6 +115,10 @@ func readSession(v value) (s adapter.Session, err error) {
 			s.Namespace, err = v.optional("nsp")
 		case "form":
 			form, err = v.optional("form")
+		case "turn":
+			s.Turn, err = v.optional("turn")
+		case "pending":
+			s.Pending = true
 		case "data":
 			data = v
 		}

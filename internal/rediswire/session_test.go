@@ -51,13 +51,18 @@ func TestSession_RoundTrip(t *testing.T) {
 		"array":  parser.Value([]int{1, 2}),
 		"text":   parser.Value("t"),
 	} {
-		in := adapter.Session{ID: "sid", PID: "pid", Namespace: "/n", Rooms: []string{"sid", "r\u20ac"}, Data: data}
+		in := Session{Session: adapter.Session{
+			ID: "sid", PID: "pid", Namespace: "/n", Rooms: []string{"sid", "r\u20ac"}, Data: data,
+		}}
+		if name == "object" {
+			in.Turn, in.Pending = "t", true
+		}
 		b, err := AppendSession([]byte("x"), &in)
 		if err != nil {
 			t.Fatal(name, err)
 		}
 		out, err := ParseSession(string(b[1:]))
-		if err != nil || out.ID != in.ID || out.PID != in.PID || out.Namespace != in.Namespace ||
+		if err != nil || out.ID != in.ID || out.PID != in.PID || out.Namespace != in.Namespace || out.Turn != in.Turn || out.Pending != in.Pending ||
 			!slices.Equal(out.Rooms, in.Rooms) || out.Data.IsZero() != data.IsZero() {
 			t.Fatalf("%s: %+v %v", name, out, err)
 		}
@@ -76,7 +81,8 @@ func TestSession_RoundTrip(t *testing.T) {
 			}
 		}
 	}
-	if b, err := AppendSession(nil, &adapter.Session{ID: "s", PID: "p", Data: parser.Value(make(chan int))}); err == nil {
+	bad := Session{Session: adapter.Session{ID: "s", PID: "p", Data: parser.Value(make(chan int))}}
+	if b, err := AppendSession(nil, &bad); err == nil {
 		t.Errorf("%s", b)
 	}
 }
