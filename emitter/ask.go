@@ -237,14 +237,14 @@ func (c *core) askSockets(ctx context.Context, q *question, each func(adapter.Re
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
-	if err := c.out.Publish(ctx, q.nsp.orders, payload); err != nil {
-		return fmt.Errorf("emitter: %w", err)
-	}
-	servers, err := c.out.Subscribers(ctx, q.nsp.orders)
+	servers, err := c.out.Subscribers(ctx, q.nsp.orders) // before the question is published, as above
 	if err != nil {
 		return fmt.Errorf("emitter: %w", err)
 	}
 	r.Expect(servers)
+	if err := c.out.Publish(ctx, q.nsp.orders, payload); err != nil {
+		return fmt.Errorf("emitter: %w", err)
+	}
 	return r.Wait(ctx, each)
 }
 

@@ -337,6 +337,84 @@ func TestEmitter_SilentServer(t *testing.T) {
 	}
 }
 
+// changing is a driver whose user is told when a question is published.
+type changing struct {
+	redisadapter.Driver
+
+	asked func()
+}
+
+func (d *changing) Publish(ctx context.Context, batch []redisadapter.Publication) []error {
+	errs := d.Driver.Publish(ctx, batch)
+	for _, m := range batch {
+		if m.Channel == "socket.io-request#/#" {
+			d.asked()
+		}
+	}
+	return errs
+}
+
+// Who is asked is who was there before the question: a server that begins after it is not waited for, and for one that has
+// answered and ends another one still is.
+func TestEmitWithAck_ServersChange(t *testing.T) {
+	t.Parallel()
+	channel := redisadapter.Topics{Channels: []string{"socket.io-request#/#"}}
+	start := func(t *testing.T, hub *redistest.Hub, asked func()) *emitter.Emitter {
+		t.Helper()
+		e, err := emitter.PubSub(&changing{hub.Driver(), asked}, redisadapter.PubSubOptions{RequestsTimeout: testkit.Scale(time.Second)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return e
+	}
+	subscribe := func(t *testing.T, hub *redistest.Hub) redisadapter.Subscription {
+		t.Helper()
+		sub, err := hub.Driver().Subscribe(t.Context(), nobody{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sub.Add(t.Context(), channel); err != nil {
+			t.Fatal(err)
+		}
+		return sub
+	}
+	t.Run("one begins", func(t *testing.T) {
+		t.Parallel()
+		hub := redistest.NewHub()
+		var late redisadapter.Subscription
+		e := start(t, hub, func() { late = subscribe(t, hub) })
+		if _, err := e.EmitWithAck(t.Context(), "q"); err != nil {
+			t.Error(err)
+		}
+		if err := late.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("one ends", func(t *testing.T) {
+		t.Parallel()
+		hub := redistest.NewHub()
+		slow, quick := subscribe(t, hub), subscribe(t, hub)
+		defer slow.Close()
+		e := start(t, hub, func() { // the one answers that it has no socket and ends, and the other does not answer yet
+			all := hub.Published()
+			_, id, _ := strings.Cut(string(all[len(all)-1].Payload), "requestId\xa6") // a string of 6 characters
+			hub.Inject("socket.io-response#/#", []byte(`{"type":8,"requestId":"`+id[:6]+`","clientCount":0}`))
+			if err := quick.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		var missing *emitter.AckError
+		if _, err := e.EmitWithAck(t.Context(), "q"); !errors.As(err, &missing) {
+			t.Errorf("the other one was not waited for: %v", err)
+		}
+	})
+}
+
 // begin calls f on a goroutine that ends with it.
 func begin(f func() error) <-chan error {
 	done := make(chan error, 1)
