@@ -34,9 +34,10 @@ type publisher struct {
 	count *counters
 	fault func(error)
 
-	wake   chan struct{} // holds one token when there is news
-	cancel context.CancelFunc
-	ended  chan struct{}
+	wake    chan struct{} // holds one token when there is news
+	cancel  context.CancelFunc
+	closing chan struct{} // closed by close
+	ended   chan struct{}
 
 	mu      sync.Mutex
 	backlog backlog[queued]
@@ -46,7 +47,8 @@ type publisher struct {
 
 func newPublisher(d Driver, o busOptions, count *counters, fault func(error)) *publisher {
 	return &publisher{
-		d: d, count: count, fault: fault, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		d: d, count: count, fault: fault,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
 		backlog: backlog[queued]{most: o.PublishQueue, mostBytes: o.PublishQueueBytes},
 	}
 }
@@ -108,7 +110,10 @@ func (p *publisher) health() error {
 // close publishes what is queued, within a second, and ends the flusher.
 func (p *publisher) close() {
 	p.mu.Lock()
-	p.closed = true
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+	}
 	p.mu.Unlock()
 	p.signal()
 	limit := time.AfterFunc(flushLimit, p.cancel)
@@ -228,12 +233,12 @@ func (p *publisher) giveBack(batch []queued) []queued {
 	return batch[over:]
 }
 
-// recover waits until Redis is there again. It is false when the publisher was closed instead.
+// recover waits until Redis is there again. It is false when the publisher was closed and the time for that is over.
 func (p *publisher) recover(ctx context.Context, err error) bool {
 	p.setFailing(err)
 	p.fault(err)
 	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-		if !p.sleep(ctx, delay/2+rand.N(delay)) {
+		if !pause(ctx, p.closing, delay/2+rand.N(delay)) {
 			return false
 		}
 		again := p.connect(ctx)
@@ -251,24 +256,24 @@ func (p *publisher) connect(ctx context.Context) error {
 	return p.d.Connect(ctx)
 }
 
-// sleep is false when the publisher is closed.
-func (p *publisher) sleep(ctx context.Context, d time.Duration) bool {
+// pause waits, but no longer than minBackoff from when closing is closed: what is queued then has little time left. It is
+// false when ctx has ended.
+func pause(ctx context.Context, closing <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
-	for {
-		p.mu.Lock()
-		closed := p.closed
-		p.mu.Unlock()
-		if closed {
-			return false
-		}
-		select {
-		case <-t.C:
-			return true
-		case <-ctx.Done():
-			return false
-		case <-p.wake: // a message, which waits, or close
-		}
+	select {
+	case <-closing:
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+	t.Reset(min(d, minBackoff))
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

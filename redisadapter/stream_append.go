@@ -41,9 +41,10 @@ type appender struct {
 	count *counters
 	fault func(error)
 
-	wake   chan struct{} // holds one token when there is news
-	cancel context.CancelFunc
-	ended  chan struct{}
+	wake    chan struct{} // holds one token when there is news
+	cancel  context.CancelFunc
+	closing chan struct{} // closed by close
+	ended   chan struct{}
 
 	mu      sync.Mutex
 	backlog backlog[appending]
@@ -56,7 +57,8 @@ type appender struct {
 
 func newAppender(d StreamDriver, o busOptions, count *counters, fault func(error)) *appender {
 	return &appender{
-		d: d, count: count, fault: fault, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		d: d, count: count, fault: fault,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
 		backlog: backlog[appending]{most: o.PublishQueue, mostBytes: o.PublishQueueBytes},
 		last:    map[string]entryID{}, acked: map[string]struct{}{},
 	}
@@ -112,7 +114,10 @@ func (p *appender) health() error {
 // close appends what is queued, within a second, and ends the flusher.
 func (p *appender) close() {
 	p.mu.Lock()
-	p.closed = true
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+	}
 	p.mu.Unlock()
 	p.signal()
 	limit := time.AfterFunc(flushLimit, p.cancel)
@@ -239,7 +244,7 @@ func (p *appender) again(ctx context.Context, batch []appending, err error) ([]a
 	p.setFailing(err)
 	p.fault(err)
 	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-		if !p.sleep(ctx, delay/2+rand.N(delay)) {
+		if !pause(ctx, p.closing, delay/2+rand.N(delay)) {
 			return batch, ErrClosed
 		}
 		if again := p.connect(ctx); again != nil {
@@ -271,7 +276,7 @@ func (p *appender) giveBack(batch []appending) []appending {
 	return batch[over:]
 }
 
-// sleep is false when the appender is closed and the time for that is over.
+// sleep is false when ctx has ended.
 func (p *appender) sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
