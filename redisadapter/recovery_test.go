@@ -514,3 +514,46 @@ func TestStreamsRecovery_DisconnectWaits(t *testing.T) {
 		t.Error("it was disconnected before")
 	}
 }
+
+// blind is a driver that cannot tell of streams for a while.
+type blind struct {
+	redisadapter.StreamDriver
+
+	asked atomic.Int64
+	sees  chan struct{} // closed when it can
+}
+
+func (d *blind) Info(ctx context.Context, stream string) (redisadapter.StreamInfo, error) {
+	if d.asked.Add(1) == 1 {
+		return redisadapter.StreamInfo{}, errDead
+	}
+	<-d.sees
+	return d.StreamDriver.Info(ctx, stream)
+}
+
+// Who comes back while it is not known yet where reading begins is recovered when it is, and not only when something else
+// comes.
+func TestStreamsRecovery_BeforeReading(t *testing.T) {
+	t.Parallel()
+	hub := redistest.NewHub()
+	a, k := recoveringServer(t, hub.StreamDriver(), adapter.RecoveryOptions{})
+	s := a.host.Connect(t, testSID)
+	k.Track(s, snapshot(s))
+	a.emit(t, "first")
+	testkit.Eventually(t, "delivered", func() bool { return s.Has("first") })
+	testkit.Eventually(t, "kept", func() bool { _, ok := kept(t, hub); return ok })
+	d := &blind{StreamDriver: hub.StreamDriver(), sees: make(chan struct{})}
+	b, _ := recoveringServer(t, d, adapter.RecoveryOptions{})
+	id, done := make(chan string, 1), make(chan error, 1)
+	go func() { // ends when the session is restored or not
+		id <- goroutine()
+		_, _, err := restore(t, b, testPID, hub.Entries("socket.io")[0].ID)
+		done <- err
+	}()
+	waiting := <-id
+	testkit.Eventually(t, "it waits", func() bool { return stands(waiting, "(*reader).reached") })
+	close(d.sees)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

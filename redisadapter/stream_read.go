@@ -47,10 +47,10 @@ func (r *reader) locate(ctx context.Context) error {
 			return fmt.Errorf("redisadapter: last id of stream %s: %q", r.name, info.LastID)
 		}
 	}
-	r.c.app.saw(r.name, r.at)
 	r.mu.Lock()
-	r.known, r.done = true, r.at
+	r.known = true
 	r.mu.Unlock()
+	r.handled()
 	return nil
 }
 
