@@ -18,8 +18,9 @@ const (
 
 // Drain refuses new connections from now on, and closes the open ones with ReasonShuttingDown in the course of spread,
 // so that the clients, which reconnect by themselves, do not reach the other servers all at once. Each is let go once its
-// handlers have run and nobody waits for an acknowledgement of it. Drain returns when all have been let go, or with the
-// cause when ctx ends; what it leaves is for Shutdown. It must not be called by a handler.
+// handlers have run and nobody waits for an acknowledgement of it. Drain returns when all have been let go, those too
+// that were being connected when it began and are now, or with the cause when ctx ends; what it leaves is for Shutdown.
+// It must not be called by a handler.
 //
 // Differs from Node: there is none.
 func (s *Server) Drain(ctx context.Context, spread time.Duration) error {
@@ -47,7 +48,9 @@ func (s *Server) Drain(ctx context.Context, spread time.Duration) error {
 			i--
 		}
 		if len(left) == 0 {
-			return nil
+			if left = s.clients(); len(left) == 0 {
+				return nil
+			}
 		}
 		select {
 		case <-tick.C:
@@ -57,14 +60,14 @@ func (s *Server) Drain(ctx context.Context, spread time.Duration) error {
 	}
 }
 
-// clients gives the connections that have joined a namespace.
+// clients gives the open connections that have joined a namespace.
 func (s *Server) clients() []*conn {
 	known := map[*conn]struct{}{}
 	var all []*conn
 	for _, n := range s.opened() {
 		for _, m := range n.index.Collect(adapter.Options{}) {
 			c := socketOf(m).conn
-			if _, twice := known[c]; !twice {
+			if _, twice := known[c]; !twice && !c.closed.Load() {
 				known[c] = struct{}{}
 				all = append(all, c)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,6 +69,44 @@ func TestServer_Drain(t *testing.T) {
 }
 
 // Many clients are let go bit by bit; the time limit ends it.
+// A client that is connected while Drain runs is let go too.
+func TestServer_DrainJoining(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	asking, admit := make(chan struct{}), make(chan struct{})
+	b.Of("/late").Use(func(context.Context, *sockeye.Socket) error {
+		close(asking)
+		<-admit
+		return nil
+	})
+	begun, release := make(chan struct{}), make(chan struct{})
+	b.On("slow", sockeye.HandlerFunc(func(context.Context, *sockeye.Message) error {
+		close(begun)
+		<-release
+		return nil
+	}))
+	done := sync.OnceFunc(func() { close(release) })
+	defer done()
+	slow, _ := b.connect()
+	slow.send(`2["slow"]`)
+	get(t, "the handler", begun)
+	idle, _ := b.connect()
+	late := b.dial()
+	late.send("0/late,")
+	get(t, "the middleware", asking)
+
+	drained := make(chan error, 1)
+	go func() { drained <- b.Drain(t.Context(), time.Millisecond) }() // ends when all have gone
+	idle.ended()                                                      // so Drain has listed the clients
+	close(admit)
+	late.sid("0/late,")
+	done()
+	late.ended()
+	if err := get(t, "Drain", drained); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestServer_DrainAtMost(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
