@@ -179,7 +179,7 @@ func (r *restoration) load(ctx context.Context) error {
 			if wait, err := w.wait(&r.s); err != nil || !wait {
 				return err
 			}
-			if !a.c.app.sleep(ctx, claimPause) {
+			if !sleep(ctx, claimPause) {
 				return errTaken
 			}
 			continue
@@ -187,7 +187,7 @@ func (r *restoration) load(ctx context.Context) error {
 		at := a.reader.position()
 		young := at.ms < r.since.ms || at.ms-r.since.ms < uint64(youngOffset/time.Millisecond)
 		tries++
-		if tries <= sessionTries && young && w.turn == "" && a.c.app.sleep(ctx, sessionPause) {
+		if tries <= sessionTries && young && w.turn == "" && sleep(ctx, sessionPause) {
 			continue
 		}
 		return errNoSession

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -27,6 +25,8 @@ type appending struct {
 
 func (e appending) bytes() int { return e.size }
 
+func (e appending) dropped(err error) { e.tell("", err) }
+
 func (e appending) tell(id string, err error) {
 	if e.done != nil {
 		e.done(id, err)
@@ -37,55 +37,33 @@ func (e appending) tell(id string, err error) {
 // is lost between an entry and the answer to it: then the stream is read. Where Redis refuses single entries of a batch
 // and takes later ones, these come first.
 type appender struct {
-	d     StreamDriver
-	count *counters
-	fault func(error)
+	*outbox[appending]
 
-	wake    chan struct{} // holds one token when there is news
-	cancel  context.CancelFunc
-	closing chan struct{} // closed by close
-	ended   chan struct{}
+	d StreamDriver
 
-	mu      sync.Mutex
-	backlog backlog[appending]
-	closed  bool
-	failing error              // nil while Redis takes entries
-	last    map[string]entryID // the highest id that is known, by stream
+	last map[string]entryID // the highest id that is known, by stream; guarded by mu
 
-	acked map[string]struct{} // the ids of entries of the batch at hand; for the flusher alone
+	// For the flusher alone.
+	acked map[string]struct{} // the ids of entries of the batch at hand
+	out   []Append            // of the batch at hand
 }
 
 func newAppender(d StreamDriver, o busOptions, count *counters, fault func(error)) *appender {
 	return &appender{
-		d: d, count: count, fault: fault,
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
-		backlog: backlog[appending]{most: o.PublishQueue, mostBytes: o.PublishQueueBytes},
-		last:    map[string]entryID{}, acked: map[string]struct{}{},
+		outbox: newOutbox[appending](d, o, count, fault), d: d,
+		last: map[string]entryID{}, acked: map[string]struct{}{},
 	}
 }
 
 // start starts the flusher, which close ends.
-func (p *appender) start() {
-	var ctx context.Context
-	ctx, p.cancel = context.WithCancel(context.Background())
-	go p.run(ctx)
-}
+func (p *appender) start() { p.outbox.start(p.flush) }
 
 // put queues an entry. It never blocks. Without an error its done will be called.
 func (p *appender) put(e appending) error {
 	for _, f := range e.Fields {
 		e.size += len(f)
 	}
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return ErrClosed
-	}
-	dropped := p.backlog.put(e)
-	p.mu.Unlock()
-	p.signal()
-	p.drop(dropped, ErrDropped)
-	return nil
+	return p.add(e)
 }
 
 // saw tells of an id of a stream.
@@ -97,110 +75,32 @@ func (p *appender) saw(stream string, id entryID) {
 	}
 }
 
-// waiting is what is queued, in entries and bytes.
-func (p *appender) waiting() (entries, bytes int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.backlog.length(), p.backlog.size
-}
-
-// health is nil, or why entries are not taken.
-func (p *appender) health() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.failing
-}
-
-// close appends what is queued, within a second, and ends the flusher.
-func (p *appender) close() {
-	p.mu.Lock()
-	if !p.closed {
-		p.closed = true
-		close(p.closing)
-	}
-	p.mu.Unlock()
-	p.signal()
-	limit := time.AfterFunc(flushLimit, p.cancel)
-	<-p.ended
-	limit.Stop()
-	p.cancel()
-}
-
-func (p *appender) signal() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (p *appender) drop(list []appending, err error) {
-	if len(list) == 0 {
-		return
-	}
-	p.count.dropped.Add(uint64(len(list)))
-	for i := range list {
-		list[i].tell("", err)
-	}
-	p.fault(err)
-}
-
-// run is the flusher. It ends when the appender is closed and has appended what it could.
-func (p *appender) run(ctx context.Context) {
-	defer close(p.ended)
-	var batch []appending
-	for {
-		var closed bool
-		batch, closed = p.take(batch[:0])
-		if len(batch) == 0 {
-			if closed {
-				return
-			}
-			<-p.wake
-			continue
-		}
-		if left := p.flush(ctx, batch); len(left) > 0 {
-			p.drop(append(left, p.rest()...), ErrClosed)
-			return
-		}
-		clear(batch[:cap(batch)])
-	}
-}
-
-// take moves the next batch out of the queue.
-func (p *appender) take(batch []appending) ([]appending, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.backlog.take(batch), p.closed
-}
-
-func (p *appender) rest() []appending {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.backlog.rest()
-}
-
-// flush appends a batch, however long that takes. It gives what is left when the appender is closed.
-func (p *appender) flush(ctx context.Context, batch []appending) []appending {
+// flush appends a batch. It gives what is left when the appender is closed.
+func (p *appender) flush(ctx context.Context, batch []appending) (left []appending) {
 	defer clear(p.acked)
-	out := make([]Append, 0, len(batch))
 	for len(batch) > 0 {
-		out = out[:0]
+		p.out = p.out[:0]
 		p.mu.Lock()
 		for i := range batch {
 			if e := &batch[i]; e.tries == 0 {
 				e.since = p.last[e.Stream]
 			}
-			out = append(out, batch[i].Append)
+			p.out = append(p.out, batch[i].Append)
 		}
 		p.mu.Unlock()
 		at := time.Now()
-		ids, errs := p.d.Append(ctx, out)
+		ids, errs := p.d.Append(ctx, p.out)
 		p.count.batch(at)
+		clear(p.out)
 		var err error
 		if batch, err = p.settle(batch, ids, errs); err == nil {
 			return nil
 		}
-		if batch, err = p.again(ctx, batch, err); err != nil {
+		reason := err
+		if !p.recover(ctx, err, func(ctx context.Context) error {
+			batch, err = p.resolve(ctx, batch, reason)
+			return err
+		}) {
 			return batch
 		}
 		batch = p.giveBack(batch)
@@ -236,60 +136,4 @@ func (p *appender) appended(e *appending, id string) {
 		p.saw(e.Stream, at)
 	}
 	e.tell(id, nil)
-}
-
-// again waits until Redis is there, and finds out which entries of the batch it has. The error says that the appender
-// was closed first.
-func (p *appender) again(ctx context.Context, batch []appending, err error) ([]appending, error) {
-	p.setFailing(err)
-	p.fault(err)
-	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
-		if !pause(ctx, p.closing, delay/2+rand.N(delay)) {
-			return batch, ErrClosed
-		}
-		if again := p.connect(ctx); again != nil {
-			p.setFailing(fmt.Errorf("%w: %w", ErrUnavailable, again))
-			continue
-		}
-		left, again := p.resolve(ctx, batch, err)
-		batch = left
-		if again == nil {
-			p.setFailing(nil)
-			return batch, nil
-		}
-		p.setFailing(fmt.Errorf("%w: %w", ErrUnavailable, again))
-	}
-}
-
-func (p *appender) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, maxBackoff)
-	defer cancel()
-	return p.d.Connect(ctx)
-}
-
-// giveBack drops of a batch that waited for Redis what the queue, full meanwhile, would have dropped.
-func (p *appender) giveBack(batch []appending) []appending {
-	p.mu.Lock()
-	over := p.backlog.over(batch)
-	p.mu.Unlock()
-	p.drop(batch[:over], ErrDropped)
-	return batch[over:]
-}
-
-// sleep is false when ctx has ended.
-func (p *appender) sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (p *appender) setFailing(err error) {
-	p.mu.Lock()
-	p.failing = err
-	p.mu.Unlock()
 }

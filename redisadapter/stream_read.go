@@ -77,7 +77,7 @@ func (r *reader) run(ctx context.Context) {
 		}
 		if again = err != nil; again {
 			r.failed(err)
-			if !r.c.app.sleep(ctx, delay) {
+			if !sleep(ctx, delay) {
 				return
 			}
 			delay = min(2*delay, maxBackoff)

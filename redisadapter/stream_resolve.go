@@ -94,7 +94,7 @@ func (p *appender) find(ctx context.Context, s *search) error {
 		if s.found == len(s.entries) || s.found == found && !first {
 			return p.checkTrimmed(ctx, s)
 		}
-		if !p.sleep(ctx, resolvePause) {
+		if !sleep(ctx, resolvePause) {
 			return context.Cause(ctx)
 		}
 	}
