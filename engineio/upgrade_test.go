@@ -198,7 +198,7 @@ func TestUpgrade_PollUnanswered(t *testing.T) {
 	poll := make(chan struct{})
 	go func() { // ends with the upgrade
 		defer close(poll)
-		s.s.ServeHTTP(broken{httptest.NewRecorder()}, httptest.NewRequest("GET", "/engine.io/?"+q, http.NoBody))
+		s.s.ServeHTTP(broken{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/engine.io/?"+q, http.NoBody))
 	}()
 	pending(t, u.c)
 	c.send("5", "4before")
