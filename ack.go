@@ -92,7 +92,7 @@ func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (re
 		return Reply{}, err
 	}
 	s.outgoing(event, args)
-	if err := s.emit(event, args, id, true, adapter.Flags{}); err != nil {
+	if err := s.emit(event, args, emission{id: id, ack: true}); err != nil {
 		s.take(id)
 		return Reply{}, err
 	}

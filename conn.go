@@ -26,6 +26,7 @@ type conn struct {
 	pending []attempt     // CONNECTs that are not answered yet
 	request *http.Request // until the first namespace is joined
 	timer   *time.Timer   // of Config.ConnectTimeout, until then; later of close
+	turns   chan struct{} // of one element: see turn; nil until it is needed
 	late    *lateness     // while attachments are missing
 	left    int           // sockets that have left since a CONNECT found room in the send queue
 

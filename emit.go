@@ -45,8 +45,9 @@ func (s *Socket) Emit(event string, args ...any) error {
 	return Sender{s: s}.Emit(event, args...)
 }
 
-// EmitContext is Emit that waits until there is room in the queue of the connection. Further errors: the cause of
-// ctx. It must not be called by hooks of the transport.
+// EmitContext is Emit that waits until there is room in the queue of the connection, each of several at the same time in
+// its turn. Further errors: the cause of ctx. ErrQueueFull is left to where, with Config.Recovery, other emits take the
+// room in the same moment. It must not be called by hooks of the transport.
 //
 // Differs from Node: emits never wait there.
 func (s *Socket) EmitContext(ctx context.Context, event string, args ...any) error {
@@ -90,7 +91,38 @@ func (d Sender) Compress(on bool) Sender {
 // Emit is Socket.Emit with the flags. A volatile event that is dropped is no error.
 //
 // Protocol: socket.io v5, "Sending and receiving data"
-func (d Sender) Emit(event string, args ...any) error {
+func (d Sender) Emit(event string, args ...any) error { return d.send(event, args, false) }
+
+// EmitContext is Socket.EmitContext with the flags.
+//
+// Differs from Node: emits never wait there.
+func (d Sender) EmitContext(ctx context.Context, event string, args ...any) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if d.flags.Volatile {
+		return d.Emit(event, args...)
+	}
+	c := d.s.conn
+	leave, err := c.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	size := 0
+	if d.s.kept(false, d.flags) { // the adapter sends it, within the bounds
+		if size, err = d.s.size(event, args); err != nil {
+			return err
+		}
+	}
+	if err := c.waitRoom(ctx, size); err != nil {
+		return err
+	}
+	return d.send(event, args, true)
+}
+
+// send emits. With force the bounds of the queue do not hold.
+func (d Sender) send(event string, args []any, force bool) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
@@ -100,39 +132,49 @@ func (d Sender) Emit(event string, args ...any) error {
 	if !d.s.kept(false, d.flags) { // else it is told as broadcasts are
 		d.s.outgoing(event, args)
 	}
-	return d.s.emit(event, args, 0, false, d.flags)
+	return d.s.emit(event, args, emission{flags: d.flags, force: force})
 }
 
-// EmitContext is Socket.EmitContext with the flags.
-//
-// Differs from Node: emits never wait there.
-func (d Sender) EmitContext(ctx context.Context, event string, args ...any) error {
-	if err := ctx.Err(); err != nil {
+// turn waits until no other EmitContext waits for room: what is free for one of them is not for all.
+func (c *conn) turn(ctx context.Context) (leave func(), err error) {
+	c.mu.Lock()
+	if c.turns == nil {
+		c.turns = make(chan struct{}, 1)
+	}
+	turns := c.turns
+	c.mu.Unlock()
+	select {
+	case turns <- struct{}{}:
+		return func() { <-turns }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// waitRoom waits until the queue is at most half full and takes size bytes.
+func (c *conn) waitRoom(ctx context.Context, size int) error {
+	switch err := c.eng.WaitRoom(ctx, size); {
+	case errors.Is(err, engineio.ErrClosed):
+		return ErrClosed
+	case err != nil:
 		return context.Cause(ctx)
 	}
-	if !d.flags.Volatile {
-		if err := d.s.conn.waitRoom(ctx); err != nil {
-			return err
-		}
-	}
-	return d.Emit(event, args...)
+	return nil
 }
 
-// waitRoom waits until the queue is at most half full.
-func (c *conn) waitRoom(ctx context.Context) error {
-	limit := c.srv.cfg.Queue
-	for {
-		bytes, packets := c.eng.Buffered()
-		if (limit.MaxBytes < 0 || bytes <= limit.MaxBytes/2) && (limit.MaxPackets < 0 || packets <= limit.MaxPackets/2) {
-			return nil
-		}
-		switch err := c.eng.WaitBuffered(ctx, bytes/2); {
-		case errors.Is(err, engineio.ErrClosed):
-			return ErrClosed
-		case err != nil:
-			return context.Cause(ctx)
-		}
+// offsetSize is more than what an adapter adds to an event that it keeps, in bytes.
+const offsetSize = 64
+
+// size is how many bytes an event has in the queue, at most.
+func (s *Socket) size(name string, args []any) (int, error) {
+	frames, err := s.nsp.srv.cfg.Parser.Encode(&parser.Packet{
+		Type: parser.Event, Namespace: s.nsp.name, Event: name, Args: event.AppendArgs(nil, args),
+	}, s.conn.protocol())
+	n := len(frames.Head) + offsetSize
+	for _, b := range frames.Attachments {
+		n += len(b)
 	}
+	return n, err
 }
 
 // kept tells whether the adapter keeps an event for recovery, and so sends it.
@@ -140,24 +182,32 @@ func (s *Socket) kept(ack bool, f adapter.Flags) bool {
 	return s.nsp.srv.cfg.Recovery != nil && !ack && !f.Volatile && s.connected.Load()
 }
 
+// emission is how an event is sent.
+type emission struct {
+	flags adapter.Flags
+	id    uint64
+	ack   bool // id is that of an acknowledgement
+	force bool // beyond the bounds of the queue
+}
+
 // emit encodes and queues an event for the client.
-func (s *Socket) emit(name string, args []any, id uint64, ack bool, f adapter.Flags) error {
-	if s.kept(ack, f) {
+func (s *Socket) emit(name string, args []any, e emission) error {
+	if s.kept(e.ack, e.flags) {
 		// The adapter keeps it and adds the offset, as it does with broadcasts. Where it keeps it in a store, that
 		// is no matter of this server alone.
 		p := &parser.Packet{Type: parser.Event, Namespace: s.nsp.name, Event: name, Args: event.AppendArgs(nil, args)}
-		return s.nsp.adapter.Broadcast(quiet, p, adapter.Options{Rooms: []string{s.id}, Flags: f})
+		return s.nsp.adapter.Broadcast(quiet, p, adapter.Options{Rooms: []string{s.id}, Flags: e.flags})
 	}
 	o := outgoings.Get().(*outgoing) //nolint:errcheck // of our own pool
 	defer o.free()
 	o.packet = parser.Packet{
-		Type: parser.Event, Namespace: s.nsp.name, Event: name, ID: id, HasID: ack, Args: event.AppendArgs(o.args[:0], args),
+		Type: parser.Event, Namespace: s.nsp.name, Event: name, ID: e.id, HasID: e.ack, Args: event.AppendArgs(o.args[:0], args),
 	}
 	frames, err := s.nsp.srv.cfg.Parser.Encode(&o.packet, s.conn.protocol())
 	if err != nil {
 		return err
 	}
-	send := engineio.SendOptions{Volatile: f.Volatile, NoCompress: f.NoCompress}
+	send := engineio.SendOptions{Volatile: e.flags.Volatile, NoCompress: e.flags.NoCompress, Force: e.force}
 	return s.inTurn(frames, send, &s.conn.counts().eventsOut)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -329,6 +330,37 @@ func TestSocket_EmitContextWaitsForRoom(t *testing.T) {
 	cancel()
 	if err := s.EmitContext(ctx, "e"); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a canceled context: %v", err)
+	}
+}
+
+// Each of several that wait finds room, and an event of any size does.
+func TestSocket_EmitContextOfAnySize(t *testing.T) {
+	t.Parallel()
+	for name, recovery := range map[string]*sockeye.Recovery{"": nil, "recovery": {}} {
+		t.Run("kept "+name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, sockeye.Config{Queue: sockeye.SendQueue{MaxBytes: 1000}, Recovery: recovery})
+			c := sockets(b)
+			sid := b.park()
+			s := get(t, "socket", c)
+			b.request(http.MethodGet, "&sid="+sid, "")
+			if err := s.Emit("e", strings.Repeat("x", 300)); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 10)
+			for i := range 10 {
+				go func() { done <- s.EmitContext(t.Context(), "e", strings.Repeat("x", 700+100*i)) }() // ends when there is room
+			}
+			came, sent := 0, 0
+			for came < 11 {
+				came += strings.Count(b.request(http.MethodGet, "&sid="+sid, ""), `2["e"`)
+				for ; sent < came-1; sent++ {
+					if err := get(t, "EmitContext", done); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
 	}
 }
 

@@ -95,7 +95,7 @@ type Config struct {
 	EIO3 bool // the server is one of Socket.IO 2, with version 3 of Engine.IO
 
 	// Setup is called with each new socket before it can connect: the place to register handlers such that none
-	// misses an event. nil = none.
+	// misses an event. It must not wait for the socket to be connected, which is only after it. nil = none.
 	Setup func(s *Socket)
 
 	// OnError is told of errors and panics ([*PanicError]) of the application's functions, and of events that were

@@ -223,13 +223,27 @@ func (c *Conn) Buffered() (bytes, packets int) {
 // WaitBuffered waits until at most n bytes wait to be sent, the connection is closed (ErrClosed) or ctx ends
 // (its cause). It must not be called from the handler.
 func (c *Conn) WaitBuffered(ctx context.Context, n int) error {
+	return c.wait(ctx, func(q *sendq) bool { return q.bytes+q.flight <= n })
+}
+
+// WaitRoom waits until the send queue is at most half full and takes messages of n bytes together, or is empty: then it
+// takes any. Otherwise it is as WaitBuffered.
+func (c *Conn) WaitRoom(ctx context.Context, n int) error {
+	limit := &c.e.queue
+	return c.wait(ctx, func(q *sendq) bool {
+		return q.fits(limit, max(n, limit.MaxBytes/2), max(1, limit.MaxPackets/2))
+	})
+}
+
+// wait waits until done, the connection is closed or ctx ends.
+func (c *Conn) wait(ctx context.Context, done func(q *sendq) bool) error {
 	for {
 		c.mu.Lock()
 		if c.state.Load() == stateClosed {
 			c.mu.Unlock()
 			return ErrClosed
 		}
-		if c.q.bytes+c.q.flight <= n {
+		if done(&c.q) {
 			c.mu.Unlock()
 			return nil
 		}

@@ -293,6 +293,46 @@ func TestConn_WaitBuffered(t *testing.T) {
 	}
 }
 
+func TestConn_WaitRoom(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{Queue: SendQueue{MaxBytes: 1000, MaxPackets: 10}})
+	q := s.poll("4")
+	c := s.h.last(t)
+	full := errors.New("full")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(full)
+	for i, step := range []struct {
+		send, packets, size int
+		want                error
+	}{
+		{0, 0, 5000, nil}, // an empty queue takes any
+		{400, 1, 600, nil},
+		{0, 0, 601, full},
+		{100, 1, 500, nil},
+		{1, 1, 0, full}, // more than half full
+	} {
+		for range step.packets {
+			_ = c.Send(make([]byte, step.send), false)
+		}
+		if err := c.WaitRoom(ctx, step.size); !errors.Is(err, step.want) {
+			t.Errorf("step %d: %v", i, err)
+		}
+	}
+	s.do("GET", q, "")
+	for range 6 {
+		_ = c.Send(nil, false)
+	}
+	if err := c.WaitRoom(ctx, 0); !errors.Is(err, full) {
+		t.Errorf("packets: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.WaitRoom(t.Context(), 5000) }() // ends when there is room
+	s.do("GET", q, "")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // overdue has the heartbeat act at once, as if all of its time had passed.
 func overdue(c *Conn) {
 	c.mu.Lock()
