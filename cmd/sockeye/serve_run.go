@@ -240,7 +240,8 @@ func (s *server) drain(ctx context.Context, srv *http.Server) error {
 	_ = s.listener.Close() // srv would close it too, but later
 	err := s.inTime(s.app.Drain(drain, wait/2))
 	err = errors.Join(err, s.closeWatchers(), s.inTime(s.app.Shutdown(drain)))
-	if herr := srv.Shutdown(drain); herr != nil {
+	// srv may not have noticed yet that its listener is closed, and close it again.
+	if herr := unlessClosed(srv.Shutdown(drain)); herr != nil {
 		err = errors.Join(err, s.inTime(herr), unlessClosed(srv.Close()))
 	}
 	return err
