@@ -115,7 +115,10 @@ func (d Sender) EmitContext(ctx context.Context, event string, args ...any) erro
 			return err
 		}
 	}
-	if err := c.waitRoom(ctx, size); err != nil {
+	switch err := c.eng.WaitRoom(ctx, size); {
+	case errors.Is(err, engineio.ErrClosed):
+		return ErrClosed
+	case err != nil:
 		return err
 	}
 	return d.send(event, args, true)
@@ -149,17 +152,6 @@ func (c *conn) turn(ctx context.Context) (leave func(), err error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-// waitRoom waits until the queue is at most half full and takes size bytes.
-func (c *conn) waitRoom(ctx context.Context, size int) error {
-	switch err := c.eng.WaitRoom(ctx, size); {
-	case errors.Is(err, engineio.ErrClosed):
-		return ErrClosed
-	case err != nil:
-		return context.Cause(ctx)
-	}
-	return nil
 }
 
 // offsetSize is more than what an adapter adds to an event that it keeps, in bytes.

@@ -6,31 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sockeye-io/sockeye"
+	"github.com/sockeye-io/sockeye/internal/testkit"
 )
-
-// moment is a context that ends when somebody begins to wait for its end: after f.
-type moment struct {
-	context.Context
-
-	f func()
-}
-
-func atMoment(t *testing.T, f func()) moment {
-	t.Helper()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("the moment has come"))
-	return moment{ctx, f}
-}
-
-func (m moment) Deadline() (time.Time, bool) { return time.Now().Add(time.Hour), true }
-
-func (m moment) Done() <-chan struct{} {
-	m.f()
-	return m.Context.Done()
-}
 
 // TestSocket_AnswersAtTheEnd: what has come, be it an acknowledgement or the end of the socket, counts for who waits, also
 // when the context ends at that moment.
@@ -49,7 +28,7 @@ func TestSocket_AnswersAtTheEnd(t *testing.T) {
 	p, _ := b.connect()
 	s := get(t, "the socket", sockets)
 	for range 32 { // a select goes either way
-		_, err := s.EmitWithAck(atMoment(t, func() {
+		_, err := s.EmitWithAck(testkit.AtMoment(t, func() {
 			id, _, _ := strings.Cut(strings.TrimPrefix(p.next(), "2"), "[")
 			p.send("3"+id+"[]", `2["seen"]`)
 			get(t, "what follows the acknowledgement", seen)
@@ -59,7 +38,7 @@ func TestSocket_AnswersAtTheEnd(t *testing.T) {
 		}
 	}
 	for range 16 {
-		_, err := s.EmitWithAck(atMoment(t, func() {
+		_, err := s.EmitWithAck(testkit.AtMoment(t, func() {
 			p.next()
 			p.send("1")
 			get(t, "the end", ended)

@@ -336,8 +336,8 @@ func TestSocket_EmitContextWaitsForRoom(t *testing.T) {
 // Each of several that wait finds room, and an event of any size does.
 func TestSocket_EmitContextOfAnySize(t *testing.T) {
 	t.Parallel()
-	for name, recovery := range map[string]*sockeye.Recovery{"": nil, "recovery": {}} {
-		t.Run("kept "+name, func(t *testing.T) {
+	for name, recovery := range map[string]*sockeye.Recovery{"plain": nil, "with recovery": {}} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, sockeye.Config{Queue: sockeye.SendQueue{MaxBytes: 1000}, Recovery: recovery})
 			c := sockets(b)

@@ -49,29 +49,6 @@ func connected(t *testing.T, c Config, namespaces ...string) (*Manager, []*Socke
 	return m, all
 }
 
-// moment is a context that ends when somebody begins to wait for its end: after f.
-type moment struct {
-	context.Context
-
-	f func()
-}
-
-var errMoment = errors.New("the moment has come")
-
-func atMoment(t *testing.T, f func()) moment {
-	t.Helper()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errMoment)
-	return moment{ctx, f}
-}
-
-func (m moment) Deadline() (time.Time, bool) { return time.Now().Add(time.Hour), true }
-
-func (m moment) Done() <-chan struct{} {
-	m.f()
-	return m.Context.Done()
-}
-
 // TestSocket_AnswersAtTheEnd: what has come, be it an acknowledgement or the end, counts for who waits, also when the
 // context ends at that moment.
 func TestSocket_AnswersAtTheEnd(t *testing.T) {
@@ -91,7 +68,7 @@ func TestSocket_AnswersAtTheEnd(t *testing.T) {
 				return 0
 			}
 			for range 32 { // a select goes either way
-				_, err := s.EmitWithAck(atMoment(t, func() {
+				_, err := s.EmitWithAck(testkit.AtMoment(t, func() {
 					s.acknowledged(s.link, &parser.Packet{Type: parser.Ack, ID: pending(), HasID: true})
 				}), "nobody answers")
 				if err != nil {
@@ -105,7 +82,7 @@ func TestSocket_AnswersAtTheEnd(t *testing.T) {
 		_, all := connected(t, Config{}, "/")
 		s := all[0]
 		for range 32 {
-			_, err := s.EmitWithAck(atMoment(t, func() {
+			_, err := s.EmitWithAck(testkit.AtMoment(t, func() {
 				s.mu.Lock()
 				sinks := s.failSent()
 				s.mu.Unlock()
